@@ -1,0 +1,20 @@
+//! A simulated Microsoft 365: sign-in, Graph, Exchange admin API, mail transport, mailboxes, DNS, an Internet.
+//!
+//! Shares no type with the product (law 12) and is driven only through its public doors:
+//! HTTPS as Microsoft speaks it, SMTP, DNS, and the control door (plain HTTP on loopback).
+//! Each behaviour is recorded, documented or assumed; the uncertain ones are [`switches::Switches`].
+
+pub mod audit;
+pub mod clock;
+pub mod control;
+pub mod dns;
+pub mod entra;
+pub mod exchange;
+pub mod graph;
+pub mod pki;
+pub mod server;
+pub mod switches;
+pub mod transport;
+pub mod world;
+
+pub use server::{Endpoints, Options, Simulator};

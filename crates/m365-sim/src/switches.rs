@@ -1,0 +1,72 @@
+//! Every delay and every uncertain behaviour, with its quirk number (docs/quirks.md) and its default.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! switches {
+    ($($(#[doc = $doc:literal])+ $name:ident : $type:ty = $default:expr;)+) => {
+        /// Set through the control door (`PATCH /switches`), read everywhere.
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Switches { $($(#[doc = $doc])+ pub $name: $type,)+ }
+        impl Default for Switches {
+            fn default() -> Switches { Switches { $($name: $default,)+ } }
+        }
+    };
+}
+
+switches! {
+    /// Q1 seconds until consent and service principals are visible to the token endpoint (AADSTS7000229 before).
+    entra_consent_delay_secs: i64 = 0;
+    /// Q2 seconds until a new role or app role appears in new tokens.
+    entra_role_delay_secs: i64 = 0;
+    /// Q3 seconds until a new certificate is usable (AADSTS700027 before).
+    entra_key_delay_secs: i64 = 0;
+    /// Q4 body of a 403 of the Exchange admin API: `nul4k` or `json`.
+    exo_403_body: String = "nul4k".into();
+    /// Q5 paging of Exchange lists: `complete`, `followable` or `affinity_broken`.
+    exo_paging: String = "complete".into();
+    /// Q6 seconds until a verified domain is shown by Get-AcceptedDomain.
+    exo_accepted_domain_delay_secs: i64 = 0;
+    /// Q7 reading an unknown -Identity: `error` or `return_all`.
+    exo_get_unknown_identity: String = "error".into();
+    /// Q8 seconds until a rule change is effective (S29; Microsoft says up to 30 minutes).
+    rule_effective_delay_secs: i64 = 0;
+    /// Q9 client certificates need the clientAuth EKU (S3).
+    require_client_auth_eku: bool = false;
+    /// Q10 FromScope InOrganization on a returned message also needs AuthAs Internal (S32).
+    in_organization_needs_internal: bool = false;
+    /// Q11 an unauthenticated sender with an accepted domain counts as NotInOrganization (E2b); false = as neither.
+    spoofed_own_domain_is_outside: bool = true;
+    /// Q12 SentToScope InOrganization needs an authenticated session (documented; field rules contradict it).
+    sent_to_scope_needs_authentication: bool = false;
+    /// Q13 of several route rules without stop the `last` or the `first` wins (S38).
+    route_rule_wins: String = "last".into();
+    /// Q14 duplicates of a Message-ID to the same mailbox within 7 days are dropped silently (S62).
+    drop_duplicates: bool = false;
+    /// Q15 forks carry X-MS-Exchange-Transport-Forked (S33).
+    stamp_forked: bool = true;
+    /// Q16 Received fields from which a message is a loop (S54).
+    hop_count_max: u32 = 30;
+    /// Q17 passes through the route connector from which a message is a loop (S54).
+    route_passes_max: u32 = 20;
+    /// Q18 use BDAT when CHUNKING is offered (S46).
+    use_bdat: bool = true;
+    /// Q19 minutes of the retry schedule, the last one repeating (S49).
+    retry_minutes: Vec<i64> = vec![1, 5, 10, 15, 15, 30, 60];
+    /// Q20 hours until a queued message expires (S49).
+    message_expiration_hours: i64 = 24;
+    /// Q21 connector missing, disabled or not rule-scoped: `queue` or `ndr` (S38).
+    bad_route_connector: String = "queue".into();
+    /// Q22 seconds to wait for an answer to end-of-data (S51).
+    end_of_data_timeout_secs: u64 = 600;
+    /// Q23 recipients of one transaction to the gateway at most (S57).
+    chip_recipients_max: usize = 1000;
+    /// Q24 external bounces (null sender) are subject to rules like any message (E8).
+    rules_see_null_sender: bool = true;
+    /// Q25 limit on one message in bytes (S13).
+    message_bytes_max: usize = 157_286_400;
+    /// Q26 page size of Graph collections where $top is not given.
+    graph_page_size: usize = 100;
+    /// Q27 Content-Type of the IP range from which Exchange Online sends: first address of a /24 on loopback.
+    egress_address: String = "127.0.40.1".into();
+}

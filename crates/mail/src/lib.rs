@@ -1,0 +1,11 @@
+//! What a message is: envelope, bytes, MIME view, edits. No I/O, no clock; parsing never fails.
+
+pub mod edit;
+pub mod envelope;
+pub mod headers;
+pub mod message;
+
+pub use edit::{Edit, apply};
+pub use envelope::{Body, Envelope, Recipient, Return};
+pub use headers::{Header, HeaderSection};
+pub use message::{Anomaly, Message};

@@ -1,0 +1,46 @@
+//! The only crate that touches disk and databases: one SQLite file and a folder of bodies.
+//!
+//! Trusts the data directory (mode 0700) and its key file (mode 0600). Secrets are sealed at rest.
+//! What [`Store::hold`] has answered `Ok` to survives a power cut: body and row are fsynced.
+
+mod alerts;
+mod bodies;
+mod db;
+mod directory;
+mod held;
+mod journal;
+mod key;
+pub mod limits;
+mod probes;
+mod tenants;
+mod zone;
+
+pub use alerts::{Alert, AlertKind};
+pub use bodies::Bodies;
+pub use db::Store;
+pub use directory::{Directory, Group, Mailbox, User};
+pub use held::{Held, HoldReason, NewHold};
+pub use journal::{JourneyEntry, JourneyFilter, Outcome, StepTime};
+pub use probes::{Probe, ProbeArrival};
+pub use tenants::{StepRecord, TenantSummary};
+pub use zone::ZoneRecord;
+
+/// What can go wrong on disk; always ours to mend, mostly temporary (a full disk, a locked file).
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("{what}: {source}")]
+    File { what: String, source: std::io::Error },
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    /// True when trying again later can help without anybody acting.
+    pub fn is_temporary(&self) -> bool {
+        !matches!(self, StoreError::Corrupt(_))
+    }
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;

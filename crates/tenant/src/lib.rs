@@ -1,0 +1,120 @@
+//! Who a customer is and what they want: plain values, no I/O, no clock, no logging.
+//!
+//! A [`Tenant`] is the unit of trust: every secret, certificate and answer belongs to exactly one.
+//! The mark and the route token (docs/trust.md) are written and judged here and nowhere else.
+
+mod marks;
+mod policy;
+mod secret;
+
+pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
+pub use policy::{Policy, Routing, WhenUnjudged};
+pub use secret::Secret;
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use uuid::Uuid;
+
+/// The Entra tenant id (a GUID); the only key by which a tenant is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TenantId(pub Uuid);
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl fmt::Debug for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+impl FromStr for TenantId {
+    type Err = uuid::Error;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(s.trim()).map(TenantId)
+    }
+}
+
+/// Which way a message travels, seen from the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From outside to a mailbox of the tenant.
+    Inbound,
+    /// From a user of the tenant to the outside.
+    Outbound,
+}
+
+impl Direction {
+    /// The short form that stands in marks and route tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Inbound => "in",
+            Direction::Outbound => "out",
+        }
+    }
+    pub fn parse(s: &str) -> Option<Direction> {
+        match s {
+            "in" => Some(Direction::Inbound),
+            "out" => Some(Direction::Outbound),
+            _ => None,
+        }
+    }
+}
+
+/// The certificate with which we come back into this tenant; its key never leaves Posthouse.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReturnCertificate {
+    /// Leaf first, then every intermediate: an incomplete chain is answered with 5.7.64 (transport.md F1.4).
+    pub chain_pem: String,
+    pub key_pem: Secret,
+}
+
+/// One connected (or connecting) customer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tenant {
+    pub id: TenantId,
+    /// DNS label of this tenant below the connector zone.
+    pub label: String,
+    pub display_name: String,
+    /// `<name>.onmicrosoft.com`
+    pub initial_domain: String,
+    /// Every accepted domain of the tenant in lower case, the initial one included, ours not.
+    pub domains: Vec<String>,
+    /// `<label>.<connector zone>`: accepted domain, certificate name and smart host in one.
+    pub connector_domain: String,
+    /// Where mail is handed back: the MX host of the tenant, read from Microsoft at connection.
+    pub return_host: String,
+    /// Proves to Exchange's rules that a message was checked (header `X-Posthouse-Pass`).
+    pub pass: MarkSecrets,
+    /// Proves to us that a rule of this tenant sent a message (header `X-Posthouse-Route`).
+    pub route: MarkSecrets,
+    pub certificate: ReturnCertificate,
+    pub policy: Policy,
+    pub routing: Routing,
+}
+
+impl Tenant {
+    /// The mark that makes the tenant's rules let a checked message through (transport.md G12).
+    pub fn pass_mark(&self, direction: Direction) -> String {
+        self.pass.write(self.id, direction)
+    }
+    /// The token that the tenant's routing rule stamps on what it sends to us.
+    pub fn route_token(&self, direction: Direction) -> String {
+        self.route.write(self.id, direction)
+    }
+    /// True when the domain of `address` is one of this tenant's accepted domains.
+    pub fn owns_address(&self, address: &str) -> bool {
+        address.rsplit_once('@').is_some_and(|(_, domain)| {
+            let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+            self.domains.contains(&domain)
+        })
+    }
+    /// True when the domain is one of this tenant's accepted domains, compared without case.
+    pub fn owns_domain(&self, domain: &str) -> bool {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        self.domains.contains(&domain) || domain == self.connector_domain
+    }
+}
