@@ -1,0 +1,92 @@
+//! Opening the file, its connections and its migrations.
+//!
+//! Two writers on purpose: what must survive a power cut before we answer (`durable`, synchronous=FULL)
+//! and the journal (`quick`, synchronous=NORMAL: survives a killed process, not a cut cable).
+
+use crate::{Bodies, Result, StoreError, key::Key, limits};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Schema steps in order; the number of those done stands in `PRAGMA user_version`.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+
+/// The handle that planes share; clone freely.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) durable: SqlitePool,
+    pub(crate) quick: SqlitePool,
+    pub(crate) read: SqlitePool,
+    pub(crate) bodies: Bodies,
+    pub(crate) key: Arc<Key>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Opens the data directory, creating it (mode 0700), its key file (0600) and its database on the first start.
+    pub async fn open(data_dir: &Path) -> Result<Store> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|source| StoreError::File { what: format!("data directory {}", data_dir.display()), source })?;
+        let key = Arc::new(Key::open(&data_dir.join("secret.key"))?);
+        let bodies = Bodies::open(data_dir.join("bodies"))?;
+        let options = SqliteConnectOptions::new()
+            .filename(data_dir.join("posthouse.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(limits::BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let pool = |options: SqliteConnectOptions, connections| SqlitePoolOptions::new().max_connections(connections).connect_with(options);
+        let durable = pool(options.clone().synchronous(SqliteSynchronous::Full), 1).await?;
+        migrate(&durable).await?;
+        let quick = pool(options.clone().synchronous(SqliteSynchronous::Normal), 1).await?;
+        let read = pool(options, limits::READERS).await?;
+        let store = Store { durable, quick, read, bodies, key };
+        let known = store.held(None).await?.into_iter().map(|h| h.id).collect();
+        store.bodies.sweep(&known);
+        Ok(store)
+    }
+
+    /// Finishes every write and closes the file.
+    pub async fn close(&self) {
+        self.quick.close().await;
+        self.durable.close().await;
+        self.read.close().await;
+    }
+}
+
+async fn migrate(pool: &SqlitePool) -> Result<()> {
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let done: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
+    let done = usize::try_from(done).unwrap_or(0);
+    if done > MIGRATIONS.len() {
+        return Err(StoreError::Corrupt(format!("the database was written by a newer Posthouse (schema {done}, this one knows {}); start that one, or restore a backup", MIGRATIONS.len())));
+    }
+    for (number, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        sqlx::raw_sql(*sql).execute(&mut *tx).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", number + 1))).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| StoreError::Corrupt(format!("a value could not be written: {e}")))
+}
+
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(row: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("{row}: {e}")))
+}
+
+/// Milliseconds since 1970, the form of every time in the database.
+pub(crate) fn now_millis() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+pub(crate) fn from_millis(millis: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}

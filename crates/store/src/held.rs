@@ -1,0 +1,105 @@
+//! Held messages: durable before anybody is told so, and the same message held once however often it comes.
+
+use crate::db::{from_json, from_millis, now_millis, to_json};
+use crate::{Result, Store};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use tenant::{Direction, TenantId};
+
+/// Why a message waits with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// The decision was to hold it.
+    Judged,
+    /// Microsoft refused these recipients while it took others.
+    RefusedForNow,
+}
+
+/// What is kept beside the body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewHold {
+    pub tenant: TenantId,
+    pub direction: Direction,
+    pub journey: String,
+    /// Exactly the recipients that still wait.
+    pub envelope: mail::Envelope,
+    pub reason: HoldReason,
+    pub why: Vec<String>,
+    pub message_id: Option<String>,
+    pub subject: Option<String>,
+    pub from: Option<String>,
+    /// Same key, same message: a retry after a lost answer stores nothing twice.
+    pub key: String,
+    pub probe: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Held {
+    pub id: String,
+    pub at: jiff::Timestamp,
+    pub bytes: u64,
+    #[serde(flatten)]
+    pub hold: NewHold,
+}
+
+impl Store {
+    /// Body first, then row, both synced; the id under which it waits.
+    pub async fn hold(&self, hold: &NewHold, raw: &[u8]) -> Result<String> {
+        if let Some(id) = self.held_by_key(hold).await? {
+            return Ok(id);
+        }
+        let id = uuid::Uuid::now_v7().to_string();
+        self.bodies.put(&id, raw).await?;
+        let inserted = sqlx::query("INSERT INTO held(id,tenant,key,at,bytes,json) VALUES($1,$2,$3,$4,$5,$6) ON CONFLICT(tenant,key) DO NOTHING")
+            .bind(&id)
+            .bind(hold.tenant.to_string())
+            .bind(&hold.key)
+            .bind(now_millis())
+            .bind(i64::try_from(raw.len()).unwrap_or(i64::MAX))
+            .bind(to_json(hold)?)
+            .execute(&self.durable)
+            .await?;
+        if inserted.rows_affected() == 0 {
+            self.bodies.delete(&id).await?;
+        }
+        Ok(self.held_by_key(hold).await?.unwrap_or(id))
+    }
+
+    async fn held_by_key(&self, hold: &NewHold) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar("SELECT id FROM held WHERE tenant=$1 AND key=$2").bind(hold.tenant.to_string()).bind(&hold.key).fetch_optional(&self.durable).await?)
+    }
+
+    /// Newest first.
+    pub async fn held(&self, tenant: Option<TenantId>) -> Result<Vec<Held>> {
+        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE ($1 IS NULL OR tenant=$1) ORDER BY at DESC, id DESC").bind(tenant.map(|t| t.to_string())).fetch_all(&self.read).await?;
+        rows.iter().map(read_held).collect()
+    }
+
+    /// By its id or by any beginning of it that only one has.
+    pub async fn held_one(&self, id: &str) -> Result<Option<Held>> {
+        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2").bind(id).fetch_all(&self.read).await?;
+        match rows.as_slice() {
+            [] => Ok(None),
+            [row] => read_held(row).map(Some),
+            _ => Err(crate::StoreError::Corrupt(format!("several held messages begin with {id}; give more of the id"))),
+        }
+    }
+
+    pub async fn held_body(&self, id: &str) -> Result<Bytes> {
+        self.bodies.get(id).await
+    }
+
+    /// Row first: a body without a row is swept later, a row without a body would be a lie.
+    pub async fn delete_held(&self, id: &str) -> Result<()> {
+        sqlx::query("DELETE FROM held WHERE id=$1").bind(id).execute(&self.durable).await?;
+        self.bodies.delete(id).await
+    }
+}
+
+fn read_held(row: &sqlx::sqlite::SqliteRow) -> Result<Held> {
+    let id: String = row.try_get("id")?;
+    let hold = from_json(&format!("held {id}"), row.try_get("json")?)?;
+    Ok(Held { hold, at: from_millis(row.try_get("at")?), bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0), id })
+}

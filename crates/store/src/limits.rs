@@ -1,0 +1,15 @@
+//! Bounds of the store, each with its reason.
+
+use std::time::Duration;
+
+/// How long a statement waits for another process's write before it fails: the command line and the
+/// gateway share one file, and a journal write takes well below a millisecond.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Readers beside the writers: the console, the command line and the tenant cache; more only queue for two cores.
+pub const READERS: u32 = 4;
+/// Alerts about the same thing within this time are one row with a count, so that an attacker cannot fill the disk.
+pub const ALERT_WINDOW_SECS: i64 = 3600;
+/// A body without a row is a write that never finished; after a day nobody can still be writing it.
+pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Rows a listing returns unless told otherwise: what fits a person's scroll-back.
+pub const LIST_DEFAULT: u32 = 50;
