@@ -1,1 +1,89 @@
-fn main() {}
+//! Automation: what the README promises, as commands. Everything else calls these.
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+/// mail-parser declares a newer Rust than it needs (docs/decisions/0001-mail-parser-rust-version.md).
+const CARGO_FLAG: &str = "--ignore-rust-version";
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  demo [--exit] [--mail DIR] [--report FILE]   build the release binary and run its demo
+  test [ARGS]                                  run every test; installs what a test needs and is missing
+  lint                                         format, clippy with warnings denied
+  bench                                        the benchmarks of docs/performance.md
+";
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match command.as_str() {
+        "demo" => demo(&rest),
+        "test" => test(&rest),
+        "lint" => lint(),
+        "bench" => bench(&rest),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(args: &[String]) -> Result<(), String> {
+    have_c_compiler()?;
+    cargo(&["build", "--release", CARGO_FLAG, "--package", "posthouse"], &[])?;
+    let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    run(Command::new(format!("{target}/release/posthouse")).arg("demo").args(args))
+}
+
+fn test(args: &[String]) -> Result<(), String> {
+    have_c_compiler()?;
+    cargo(&["test", "--workspace", CARGO_FLAG], args)
+}
+
+fn lint() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    cargo(&["clippy", "--workspace", "--all-targets", CARGO_FLAG, "--", "--deny", "warnings"], &[])
+}
+
+fn bench(args: &[String]) -> Result<(), String> {
+    have_c_compiler()?;
+    cargo(&["bench", CARGO_FLAG, "--package", "gateway", "--bench", "journey"], args)
+}
+
+/// aws-lc and SQLite are C; nothing else has to be on the machine.
+fn have_c_compiler() -> Result<(), String> {
+    have_program("cc", "gcc")
+}
+
+/// Installs the Debian package that holds `program` when it is missing and we may.
+fn have_program(program: &str, package: &str) -> Result<(), String> {
+    if Command::new(program).arg("--version").output().is_ok() {
+        return Ok(());
+    }
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    if !root {
+        return Err(format!("`{program}` is needed; install it with: apt-get install {package}"));
+    }
+    eprintln!("xtask: `{program}` is missing: installing the Debian package {package}");
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    run(Command::new("apt-get").args(["install", "-qy", "--no-install-recommends", package]))
+}
+
+fn cargo(args: &[&str], more: &[String]) -> Result<(), String> {
+    run(Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into())).args(args).args(more))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let shown = format!("{command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{shown} ended with {status}")),
+        Err(e) => Err(format!("{shown} could not be started: {e}")),
+    }
+}
