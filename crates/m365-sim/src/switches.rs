@@ -67,6 +67,8 @@ switches! {
     message_bytes_max: usize = 157_286_400;
     /// Q26 page size of Graph collections where $top is not given.
     graph_page_size: usize = 100;
-    /// Q27 Content-Type of the IP range from which Exchange Online sends: first address of a /24 on loopback.
+    /// Q27 the address from which Exchange Online sends; its /24 on loopback stands for Microsoft's ranges.
     egress_address: String = "127.0.40.1".into();
+    /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
+    record_wire: bool = false;
 }

@@ -41,6 +41,8 @@ pub struct State {
     pub dns_records: BTreeMap<(String, String), Vec<String>>,
     /// Message trace, all tenants, oldest first.
     pub trace: Vec<TraceEntry>,
+    /// Copies of what crossed the wire to and from the gateway, oldest first (`GET /wire`), while `record_wire`.
+    pub wire: Vec<WireCopy>,
     /// Faults that a scenario injected, consumed by the door they name.
     pub faults: Vec<Fault>,
 }
@@ -279,6 +281,17 @@ pub struct TraceEntry {
     /// `Delivered`, `Failed`, `Pending`, `Expanded`, `GettingStatus`
     pub status: String,
     pub detail: String,
+}
+
+/// A message exactly as it crossed the wire between Exchange Online and a gateway.
+#[derive(Clone, Debug)]
+pub struct WireCopy {
+    /// `to_gateway` (after the routing rule) or `from_gateway` (through an inbound connector of ours)
+    pub leg: &'static str,
+    pub at: i64,
+    pub sender: String,
+    pub recipients: Vec<String>,
+    pub raw: Vec<u8>,
 }
 
 /// A fault at a door, taken `times` times.
