@@ -3,9 +3,10 @@
 pub mod edit;
 pub mod envelope;
 pub mod headers;
+pub mod limits;
 pub mod message;
 
 pub use edit::{Edit, apply};
 pub use envelope::{Body, Envelope, Recipient, Return};
 pub use headers::{Header, HeaderSection};
-pub use message::{Anomaly, Message};
+pub use message::{Address, Anomaly, Kind, Message, Part};

@@ -1,0 +1,230 @@
+//! The view of a message. Parsing never fails: any bytes give a message, with its anomalies listed.
+
+use crate::headers::HeaderSection;
+use crate::limits;
+use bytes::Bytes;
+use mail_parser::{MessageParser, MessageRef, PartFlags, PartKind};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Something about the form of a message that a well-made one does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Anomaly {
+    Empty,
+    NoHeaders,
+    HeaderWithoutEnd,
+    BareLf,
+    BareCr,
+    NulBytes,
+    TooManyParts,
+    NestedTooDeep,
+    UnclosedBoundary,
+}
+
+impl fmt::Display for Anomaly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Anomaly::Empty => "the message is empty",
+            Anomaly::NoHeaders => "the message has no header",
+            Anomaly::HeaderWithoutEnd => "a line that is no field ends the header instead of an empty line",
+            Anomaly::BareLf => "lines end in LF without CR",
+            Anomaly::BareCr => "CR without LF",
+            Anomaly::NulBytes => "NUL bytes",
+            Anomaly::TooManyParts => "more MIME parts than are looked at",
+            Anomaly::NestedTooDeep => "MIME parts nested deeper than is looked at",
+            Anomaly::UnclosedBoundary => "a multipart without its closing boundary",
+        })
+    }
+}
+
+/// What kind of content a part has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Html,
+    Binary,
+    Message,
+    Multipart,
+}
+
+/// One MIME part, nested messages' parts included.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// `type/subtype` in lower case.
+    pub content_type: String,
+    pub file_name: Option<&'a str>,
+    pub is_attachment: bool,
+    pub kind: Kind,
+    pub decoded: Cow<'a, [u8]>,
+    /// Text and HTML, from whatever charset.
+    pub text: Option<Cow<'a, str>>,
+    /// 0 = the message itself, 1 = in a message attached to it, …
+    pub depth: usize,
+}
+
+/// A mailbox of an address field, decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    pub display: String,
+    pub address: String,
+}
+
+/// A message: its bytes and what can be told about them.
+#[derive(Clone, Debug)]
+pub struct Message {
+    raw: Bytes,
+    message_id: Option<String>,
+    subject: Option<String>,
+    from: Vec<Address>,
+    anomalies: Vec<Anomaly>,
+}
+
+fn parser() -> MessageParser {
+    MessageParser::new().max_depth(limits::DEPTH_MAX.into()).max_parts(limits::PARTS_MAX as usize).max_encoded_nesting(limits::ENCODED_NESTING_MAX.into())
+}
+
+impl Message {
+    pub fn parse(raw: Bytes) -> Message {
+        let mut message = Message { raw, message_id: None, subject: None, from: Vec::new(), anomalies: Vec::new() };
+        let raw = message.raw.clone();
+        message.anomalies = anomalies_of_bytes(&raw);
+        if let Some(parsed) = parser().parse(&raw[..]) {
+            message.message_id = parsed.message_id().map(str::to_owned);
+            message.subject = parsed.subject().map(str::to_owned);
+            let boxes = parsed.all_from().flat_map(|list| list.mailboxes());
+            message.from = boxes.map(|m| Address { display: m.name().unwrap_or_default().to_owned(), address: m.address().unwrap_or_default().to_owned() }).collect();
+            let flags = [(PartFlags::LIMIT_REACHED, Anomaly::TooManyParts), (PartFlags::NESTING_LIMIT, Anomaly::NestedTooDeep), (PartFlags::UNTERMINATED, Anomaly::UnclosedBoundary)];
+            for part in parsed.parts() {
+                message.anomalies.extend(flags.iter().filter(|(flag, _)| part.flags().contains(*flag)).map(|(_, anomaly)| *anomaly));
+            }
+        }
+        message.anomalies.sort();
+        message.anomalies.dedup();
+        message
+    }
+
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+    pub fn headers(&self) -> HeaderSection<'_> {
+        HeaderSection::of(&self.raw)
+    }
+    /// Unfolded values of every field of that name, from top to bottom.
+    pub fn header_values(&self, name: &str) -> Vec<String> {
+        self.headers().fields().filter(|f| f.is(name)).map(|f| f.text()).collect()
+    }
+    /// Without its angle brackets.
+    pub fn message_id(&self) -> Option<String> {
+        self.message_id.clone()
+    }
+    pub fn subject(&self) -> Option<String> {
+        self.subject.clone()
+    }
+    /// Every mailbox of every From field.
+    pub fn from(&self) -> &[Address] {
+        &self.from
+    }
+    pub fn from_address(&self) -> Option<String> {
+        self.from.first().map(|a| a.address.clone()).filter(|a| !a.is_empty())
+    }
+    pub fn anomalies(&self) -> &[Anomaly] {
+        &self.anomalies
+    }
+
+    /// Calls `look` with every part, nested messages included, up to the limits.
+    pub fn for_each_part(&self, mut look: impl FnMut(&Part<'_>)) {
+        if let Some(parsed) = parser().parse(&self.raw[..]) {
+            walk(parsed.root(), 0, &mut look);
+        }
+    }
+}
+
+fn walk(message: MessageRef<'_>, depth: usize, look: &mut impl FnMut(&Part<'_>)) {
+    for part in message.parts() {
+        let content_type = part.content_type().map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase());
+        let kind = match part.kind() {
+            PartKind::Text => Kind::Text,
+            PartKind::Html => Kind::Html,
+            PartKind::Message(_) => Kind::Message,
+            PartKind::Multipart => Kind::Multipart,
+            _ => Kind::Binary,
+        };
+        let seen = Part {
+            content_type: content_type.unwrap_or_else(|| "text/plain".into()),
+            file_name: part.attachment_name(),
+            is_attachment: part.is_attachment(),
+            kind,
+            decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },
+            text: matches!(kind, Kind::Text | Kind::Html).then(|| part.text()).flatten(),
+            depth,
+        };
+        look(&seen);
+        if let Some(inner) = part.nested() {
+            walk(inner, depth + 1, look);
+        }
+    }
+}
+
+fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
+    let mut found = Vec::new();
+    if raw.is_empty() {
+        return vec![Anomaly::Empty];
+    }
+    let section = HeaderSection::of(raw);
+    if section.end() == 0 {
+        found.push(Anomaly::NoHeaders);
+    }
+    if !section.ends_properly() {
+        found.push(Anomaly::HeaderWithoutEnd);
+    }
+    if raw.contains(&0) {
+        found.push(Anomaly::NulBytes);
+    }
+    let (mut bare_lf, mut bare_cr, mut before) = (raw[0] == b'\n', false, raw[0]);
+    for byte in &raw[1..] {
+        bare_lf |= *byte == b'\n' && before != b'\r';
+        bare_cr |= before == b'\r' && *byte != b'\n';
+        before = *byte;
+    }
+    found.extend(bare_lf.then_some(Anomaly::BareLf));
+    found.extend((bare_cr || before == b'\r').then_some(Anomaly::BareCr));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn message(raw: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(raw.as_bytes()))
+    }
+
+    #[test]
+    fn the_view_of_an_ordinary_message() {
+        let m = message("From: =?utf-8?q?J=C3=BCrgen?= <j@a.example>\r\nSubject: =?utf-8?b?w5xiZXI=?=\r\nMessage-ID: <1@a.example>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/octet-stream; name=x.bin\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b--\r\n");
+        assert_eq!(m.from(), [Address { display: "Jürgen".into(), address: "j@a.example".into() }]);
+        assert_eq!((m.subject(), m.message_id()), (Some("Über".into()), Some("1@a.example".into())));
+        let mut seen = Vec::new();
+        m.for_each_part(|p| seen.push(format!("{:?} {} {:?} {}", p.kind, p.content_type, p.file_name, String::from_utf8_lossy(&p.decoded))));
+        assert_eq!(seen, ["Multipart multipart/mixed None ", "Text text/plain None text", "Binary application/octet-stream Some(\"x.bin\") ABC"]);
+        assert_eq!(m.anomalies(), []);
+    }
+
+    #[test]
+    fn anomalies_are_listed_and_nothing_fails() {
+        let many = (0..10_000).fold("Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_owned(), |all, n| all + &format!("--b\r\n\r\n{n}\r\n"));
+        let cases = ["", "x", "\r\nbody", "A: b\r\nnofield\r\n", "A: b\n\nbody\n", "A: b\r\n\r\na\rb", "A: b\r\n\r\n\0", &many];
+        let text = cases.iter().map(|c| format!("{:?}: {:?}", &c[..c.len().min(20)], message(c).anomalies())).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(text, @r#"
+        "": [Empty]
+        "x": [NoHeaders, HeaderWithoutEnd]
+        "\r\nbody": [NoHeaders]
+        "A: b\r\nnofield\r\n": [HeaderWithoutEnd]
+        "A: b\n\nbody\n": [BareLf]
+        "A: b\r\n\r\na\rb": [BareCr]
+        "A: b\r\n\r\n\0": [NulBytes]
+        "Content-Type: multip": [TooManyParts]
+        "#);
+    }
+}
