@@ -6,15 +6,14 @@
 
 pub mod audit;
 pub mod clock;
-pub mod control;
 pub mod dns;
 pub mod entra;
 pub mod exchange;
 pub mod graph;
 pub mod pki;
+pub mod seed;
 pub mod server;
 pub mod switches;
-pub mod transport;
 pub mod world;
 
 pub use server::{Endpoints, Options, Simulator};

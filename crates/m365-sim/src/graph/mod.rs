@@ -1,0 +1,245 @@
+//! Microsoft Graph on the wire (wire.md 2–5): one door, routed by the segments of the path.
+
+pub mod applications;
+mod directory;
+mod domains;
+pub use domains::mx_host;
+mod messages;
+
+use crate::audit::AuditRecord;
+use crate::entra::tokens::{Caller, authorise};
+use crate::world::{Tenant, World};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{OriginalUri, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[derive(Clone)]
+pub struct Door {
+    pub world: World,
+    pub base: Arc<str>,
+    pub dns: SocketAddr,
+}
+
+/// What an operation answers, before headers are put on it.
+pub enum Answer {
+    Json(u16, Value),
+    /// A collection, paged and projected by the door.
+    List(&'static str, Vec<Value>),
+    Empty,
+    Text(Vec<u8>),
+}
+
+/// A refusal in Graph's error object.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { status, code, message: message.into() }
+    }
+    pub fn not_found(what: &str) -> Refusal {
+        Refusal::new(404, "Request_ResourceNotFound", format!("Resource '{what}' does not exist or one of its queried reference-property objects are not present."))
+    }
+    pub fn bad(message: impl Into<String>) -> Refusal {
+        Refusal::new(400, "Request_BadRequest", message)
+    }
+}
+
+pub type Answered = Result<Answer, Refusal>;
+
+/// One request, taken apart.
+pub struct Request<'a> {
+    pub door: &'a Door,
+    pub caller: Caller,
+    pub method: Method,
+    pub path: Vec<String>,
+    pub query: BTreeMap<String, String>,
+    pub body: Value,
+    pub delays: Delays,
+}
+
+/// Propagation delays at the time of the request, in seconds (Q1–Q3).
+#[derive(Clone, Copy, Debug)]
+pub struct Delays {
+    pub consent: i64,
+    pub role: i64,
+    pub key: i64,
+}
+
+impl Request<'_> {
+    /// Refuses unless the token carries one of the permissions.
+    pub fn needs(&self, permissions: &[&str]) -> Result<(), Refusal> {
+        if self.caller.may(permissions) { Ok(()) } else { Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")) }
+    }
+    pub fn now(&self) -> i64 {
+        self.door.world.clock.unix()
+    }
+    /// Runs on the caller's tenant under the lock.
+    pub fn tenant<T>(&self, work: impl FnOnce(&mut Tenant) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let mut state = self.door.world.state();
+        let id = self.caller.tenant;
+        let tenant = state.tenants.iter_mut().find(|t| t.id == id).ok_or_else(|| Refusal::new(404, "Directory_ObjectNotFound", "Unable to read the company information from the directory."))?;
+        work(tenant)
+    }
+    /// `key eq 'value'` of $filter.
+    pub fn filter_eq(&self, key: &str) -> Option<String> {
+        let (left, right) = self.query.get("$filter")?.split_once(" eq ")?;
+        (left.trim() == key).then(|| right.trim().trim_matches('\'').replace("''", "'"))
+    }
+    pub fn text(&self, key: &str) -> Result<String, Refusal> {
+        self.body[key].as_str().map(str::to_owned).ok_or_else(|| Refusal::bad(format!("A value without a type name was found and no expected type is available; property '{key}' is expected to be a string.")))
+    }
+    pub fn audit(&self, t: &mut Tenant, activity: &str, object: &str, parameters: &Value) {
+        let parameters = parameters.as_object().map(|m| m.iter().filter(|(k, _)| *k != "keyCredentials").map(|(k, v)| (k.clone(), v.clone())).collect()).unwrap_or_default();
+        t.audit.push(AuditRecord {
+            id: Uuid::new_v4(),
+            at: self.now(),
+            workload: "AzureActiveDirectory".into(),
+            operation: activity.into(),
+            object_id: object.into(),
+            user_id: self.caller.user.clone().unwrap_or_else(|| self.caller.display_name.clone()),
+            app_id: Some(self.caller.app_id),
+            client_ip: self.caller.client_ip.clone(),
+            succeeded: true,
+            parameters,
+        });
+    }
+}
+
+pub fn router(world: World, base: &str, dns: SocketAddr) -> Router {
+    Router::new().fallback(serve).with_state(Door { world, base: base.into(), dns })
+}
+
+async fn serve(State(door): State<Door>, method: Method, OriginalUri(uri): OriginalUri, headers: HeaderMap, body: Bytes) -> Response {
+    let id = Uuid::new_v4().to_string();
+    let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
+    let path = percent_decode(uri.path());
+    let fault = door.world.state().take_fault("graph", &format!("{method} {path}"));
+    if let Some(fault) = fault {
+        return crate::server::faulty(&fault).await;
+    }
+    let caller = match authorise(&door.world, &headers, "https://graph.microsoft.com") {
+        Ok(caller) => caller,
+        Err(refused) => return refused,
+    };
+    let query: BTreeMap<String, String> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let segments: Vec<String> = path.trim_matches('/').split('/').skip(1).map(str::to_owned).collect();
+    let body = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body).map_err(|e| Refusal::new(400, "BadRequest", format!("Unable to read JSON request payload. {e}"))) };
+    let answered = match body {
+        Ok(body) => {
+            let delays = {
+                let switches = &door.world.state().switches;
+                Delays { consent: switches.entra_consent_delay_secs, role: switches.entra_role_delay_secs, key: switches.entra_key_delay_secs }
+            };
+            let request = Request { delays, door: &door, caller, method, path: addressed(segments), query: query.clone(), body };
+            route(&request).await.and_then(|answer| finish(&door, &uri, &query, answer))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let mut response = match answered {
+        Ok((status, Some(body), None)) => (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), Json(body)).into_response(),
+        Ok((_, _, Some(text))) => ([("content-type", "text/plain")], text).into_response(),
+        Ok((status, None, None)) => StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT).into_response(),
+        Err(r) => {
+            let date = door.world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            (StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST), Json(json!({"error": {"code": r.code, "message": r.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}}))).into_response()
+        }
+    };
+    for (name, value) in [("request-id", id.as_str()), ("client-request-id", client_id.as_str()), ("x-ms-ags-diagnostic", "{\"ServerInfo\":{\"DataCenter\":\"West Europe\",\"Slice\":\"E\",\"Ring\":\"5\",\"ScaleUnit\":\"002\",\"RoleInstance\":\"SIM\"}}"), ("odata-version", "4.0"), ("cache-control", "no-cache")] {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn percent_decode(path: &str) -> String {
+    url::form_urlencoded::parse(format!("p={}", path.replace('+', "%2B")).as_bytes()).next().map(|(_, v)| v.into_owned()).unwrap_or_default()
+}
+
+/// `/servicePrincipals(appId='x')` becomes `/servicePrincipals/appId=x`.
+fn addressed(segments: Vec<String>) -> Vec<String> {
+    let take = |s: String| match s.split_once("(") {
+        Some((name, key)) if key.contains('=') => vec![name.to_owned(), key.trim_end_matches(')').replace('\'', "")],
+        _ => vec![s],
+    };
+    segments.into_iter().flat_map(take).collect()
+}
+
+async fn route(request: &Request<'_>) -> Answered {
+    match request.path.first().map(String::as_str).unwrap_or_default() {
+        "organization" => directory::organization(request),
+        "domains" => domains::route(request).await,
+        "applications" | "servicePrincipals" | "oauth2PermissionGrants" => applications::route(request),
+        "directoryRoles" | "roleManagement" => directory::roles(request),
+        "me" => directory::me(request),
+        "users" if request.path.len() > 2 && matches!(request.path[2].as_str(), "messages" | "mailFolders") => messages::route(request),
+        "users" | "groups" | "directoryObjects" => directory::objects(request),
+        other => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{other}'."))),
+    }
+}
+
+type Finished = (u16, Option<Value>, Option<Vec<u8>>);
+
+fn finish(door: &Door, uri: &axum::http::Uri, query: &BTreeMap<String, String>, answer: Answer) -> Result<Finished, Refusal> {
+    let (what, rows) = match answer {
+        Answer::Json(status, value) => return Ok((status, Some(project_one(value, query)), None)),
+        Answer::Empty => return Ok((204, None, None)),
+        Answer::Text(text) => return Ok((200, None, Some(text))),
+        Answer::List(what, rows) => (what, rows),
+    };
+    let top: usize = match query.get("$top") {
+        None => door.world.state().switches.graph_page_size,
+        Some(text) => text.parse().ok().filter(|n| (1..=999).contains(n)).ok_or_else(|| Refusal::bad("Invalid page size specified: it must be between 1 and 999 inclusive."))?,
+    };
+    let from = match query.get("$skiptoken") {
+        None => 0,
+        Some(token) => token.strip_prefix("RFNwdAIAAQ").and_then(|n| n.parse().ok()).ok_or_else(|| Refusal::bad("The skip token is invalid."))?,
+    };
+    let total = rows.len();
+    let page: Vec<Value> = rows.into_iter().skip(from).take(top).map(|row| project(row, query)).collect();
+    let mut body = Map::new();
+    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{what}", door.base).into());
+    if query.get("$count").is_some_and(|c| c == "true") {
+        body.insert("@odata.count".into(), total.into());
+    }
+    if from + page.len() < total {
+        let kept: Vec<String> = query.iter().filter(|(k, _)| *k != "$skiptoken").map(|(k, v)| format!("{k}={}", url::form_urlencoded::byte_serialize(v.as_bytes()).collect::<String>())).collect();
+        let kept = if kept.is_empty() { String::new() } else { kept.join("&") + "&" };
+        body.insert("@odata.nextLink".into(), format!("{}{}?{kept}$skiptoken=RFNwdAIAAQ{}", door.base, uri.path(), from + page.len()).into());
+    }
+    body.insert("value".into(), page.into());
+    Ok((200, Some(body.into()), None))
+}
+
+fn project_one(value: Value, query: &BTreeMap<String, String>) -> Value {
+    if query.contains_key("$select") { project(value, query) } else { value }
+}
+
+/// Unknown names in $select are silently nothing (recorded); keys that begin with `~` are only there when selected.
+fn project(row: Value, query: &BTreeMap<String, String>) -> Value {
+    let Value::Object(row) = row else { return row };
+    let selected: Option<Vec<&str>> = query.get("$select").map(|s| s.split(',').map(str::trim).collect());
+    row.into_iter()
+        .filter_map(|(key, value)| match (&selected, key.strip_prefix('~')) {
+            (None, None) => Some((key, value)),
+            (None, Some(_)) => None,
+            (Some(names), plain) => {
+                let name = plain.unwrap_or(&key).to_owned();
+                (names.contains(&name.as_str()) || name == "id" || name.starts_with('@')).then_some((name, value))
+            }
+        })
+        .collect::<Map<_, _>>()
+        .into()
+}
