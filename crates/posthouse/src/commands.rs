@@ -1,0 +1,177 @@
+//! One function a subcommand.
+
+use crate::cli::{HeldCommand, SimArgs, TenantCommand};
+use crate::config::Config;
+use crate::{show, wiring};
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use store::{JourneyFilter, Store};
+
+async fn open(config: &Config) -> Result<Store> {
+    Store::open(&config.data_dir).await.with_context(|| format!("data directory {}", config.data_dir.display()))
+}
+
+/// Written beside and renamed, so that whoever waits for the file never reads half of it.
+pub fn write_ready(file: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let beside = file.with_extension("part");
+    std::fs::write(&beside, serde_json::to_vec_pretty(value)?).with_context(|| format!("ready file {}", file.display()))?;
+    std::fs::rename(&beside, file).with_context(|| format!("ready file {}", file.display()))
+}
+
+/// Returns when the process is asked to end.
+pub async fn asked_to_end() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}
+
+pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
+    let store = open(config).await?;
+    let running = gateway::start(wiring::gateway_settings(config)?, store.clone()).await?;
+    tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
+    if let Some(file) = ready_file {
+        write_ready(&file, &serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "pid": std::process::id()}))?;
+    }
+    asked_to_end().await;
+    tracing::info!("finishing the journeys that are under way");
+    running.shutdown().await;
+    store.close().await;
+    Ok(())
+}
+
+pub async fn sim(args: SimArgs) -> Result<()> {
+    let dir = args.dir.unwrap_or_else(|| std::env::temp_dir().join(format!("posthouse-sim-{}", std::process::id())));
+    std::fs::create_dir_all(&dir).with_context(|| format!("folder {}", dir.display()))?;
+    let options = if args.two_tenants { m365_sim::Options::two_tenants(&dir) } else { m365_sim::Options::demo(&dir) };
+    let simulator = m365_sim::Simulator::start(options).await?;
+    if let Some(file) = args.ready_file {
+        write_ready(&file, &simulator.endpoints)?;
+    }
+    println!("{}", serde_json::to_string_pretty(&simulator.endpoints)?);
+    asked_to_end().await;
+    simulator.shutdown().await;
+    Ok(())
+}
+
+pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Result<ExitCode> {
+    let store = open(config).await?;
+    match command {
+        TenantCommand::List => {
+            let tenants = store.tenants().await?;
+            let plain: Vec<_> = tenants.iter().map(show::tenant_json).collect();
+            show::print(json, &plain, || show::tenants(&tenants))?;
+        }
+        TenantCommand::Connect { tenant, browser, probe_recipient, yes } => {
+            let sign_in = if browser { control::SignIn::Browser } else { control::SignIn::DeviceCode };
+            let wish = control::Wish { tenant, sign_in, probe_recipient };
+            return crate::commands::connect(config, &store, wish, json, &mut |asked| yes || confirmed(asked)).await;
+        }
+        TenantCommand::Disconnect { tenant } => return disconnect(config, &store, &tenant, json).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn confirmed(asked: &[control::Permission]) -> bool {
+    eprint!("Grant these {} permissions? [y/N] ", asked.len());
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "ja")
+}
+
+pub async fn connect(config: &Config, store: &Store, wish: control::Wish, json: bool, approve: &mut (dyn FnMut(&[control::Permission]) -> bool + Send)) -> Result<ExitCode> {
+    let settings = wiring::control_settings(config)?;
+    let client = wiring::client(config)?;
+    let mut show = |event: control::Event| if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") };
+    match control::connect(wish, &client, store, &settings, approve, &mut show).await {
+        Ok(connected) => {
+            if !json {
+                println!("{} is connected: mail of {} goes through Posthouse", connected.display_name, connected.domains.join(", "));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(anyhow!(error).context("the tenant is not connected; `posthouse tenant connect` goes on where it stopped")),
+    }
+}
+
+async fn disconnect(config: &Config, store: &Store, name: &str, json: bool) -> Result<ExitCode> {
+    let tenant = wiring::find_tenant(store, name).await?;
+    let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
+    let mut show = |event: control::Event| if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") };
+    let proof = control::disconnect(tenant.id, &client, store, &settings, &mut show).await?;
+    show::print(json, &proof, || proof.to_string())?;
+    Ok(if proof.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub async fn trace(config: &Config, tenant: Option<String>, address: Option<String>, message_id: Option<String>, limit: u32, json: bool) -> Result<()> {
+    let store = open(config).await?;
+    let tenant = match tenant {
+        Some(name) => Some(wiring::find_tenant(&store, &name).await?.id),
+        None => None,
+    };
+    let entries = store.journeys(&JourneyFilter { tenant, address, message_id, probe: None, limit }).await?;
+    show::print(json, &entries, || show::trace(&entries))
+}
+
+pub async fn explain(config: &Config, id: &str, json: bool) -> Result<()> {
+    let store = open(config).await?;
+    let entry = store.journey(id).await?.ok_or_else(|| anyhow!("no journey is called {id}; `posthouse trace` lists them"))?;
+    let tenant = match entry.tenant {
+        Some(id) => store.tenant(id).await?,
+        None => None,
+    };
+    show::print(json, &entry, || show::explain(&entry, tenant.as_ref()))
+}
+
+pub async fn held(config: &Config, command: HeldCommand, json: bool) -> Result<()> {
+    let store = open(config).await?;
+    let one = async |id: &str| store.held_one(id).await?.ok_or_else(|| anyhow!("nothing held is called {id}; `posthouse held list` shows what is"));
+    match command {
+        HeldCommand::List { tenant } => {
+            let tenant = match tenant {
+                Some(name) => Some(wiring::find_tenant(&store, &name).await?.id),
+                None => None,
+            };
+            let list = store.held(tenant).await?;
+            show::print(json, &list, || show::held(&list))?;
+        }
+        HeldCommand::Show { id, raw } => {
+            let held = one(&id).await?;
+            let body = store.held_body(&held.id).await?;
+            if raw {
+                std::io::Write::write_all(&mut std::io::stdout().lock(), &body)?;
+                return Ok(());
+            }
+            let message = mail::Message::parse(body);
+            let header = String::from_utf8_lossy(&message.raw()[..message.headers().body_start()]).into_owned();
+            show::print(json, &serde_json::json!({"held": held, "header": header}), || show::held_one(&held, &header))?;
+        }
+        HeldCommand::Release { id } => {
+            let held = one(&id).await?;
+            let said = gateway::release(&store, &wiring::gateway_settings(config)?, &held.id).await?;
+            show::print(json, &serde_json::json!({"released": said.is_success(), "answer": said.to_string()}), || format!("Microsoft answered: {said}"))?;
+            if !said.is_success() {
+                bail!("it is still held");
+            }
+        }
+        HeldCommand::Delete { id } => {
+            let held = one(&id).await?;
+            store.delete_held(&held.id).await?;
+            show::print(json, &serde_json::json!({"deleted": held.id}), || format!("deleted {}", held.id))?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn alerts(config: &Config, json: bool) -> Result<()> {
+    let list = open(config).await?.alerts().await?;
+    show::print(json, &list, || show::alerts(&list))
+}

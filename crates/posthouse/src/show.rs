@@ -1,0 +1,184 @@
+//! What people read: tables and sentences. Every one has its JSON beside it.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use store::{Alert, Held, JourneyEntry};
+use tenant::Tenant;
+
+/// A table as every listing here looks.
+pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    if std::env::var_os("COLUMNS").is_none() && !table.is_tty() {
+        table.set_width(140);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    table
+}
+
+/// Prints `value` as JSON, or `text`, as the person asked.
+pub fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(value)?);
+    } else {
+        println!("{}", text());
+    }
+    Ok(())
+}
+
+/// Text from mail may hold anything; a terminal must not obey it.
+pub fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+pub fn short(text: &str, length: usize) -> String {
+    let text = safe(text);
+    if text.chars().count() <= length { text } else { text.chars().take(length.saturating_sub(1)).chain(['…']).collect() }
+}
+
+pub fn way(direction: Option<tenant::Direction>) -> String {
+    direction.map_or("?", |d| match d {
+        tenant::Direction::Inbound => "in",
+        tenant::Direction::Outbound => "out",
+    })
+    .into()
+}
+
+fn millis(entry: &JourneyEntry) -> f64 {
+    entry.steps.iter().map(|s| s.micros).sum::<u64>() as f64 / 1000.0
+}
+
+fn at(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn why(entry: &JourneyEntry) -> String {
+    match (&entry.decision, entry.findings.first()) {
+        (Some(decision), _) if !decision.reasons.is_empty() => decision.reasons.join("; "),
+        (_, Some(finding)) => finding.summary.clone(),
+        _ => entry.reply.clone(),
+    }
+}
+
+pub fn trace(entries: &[JourneyEntry]) -> String {
+    if entries.is_empty() {
+        return "no journeys match".into();
+    }
+    let rows = entries.iter().map(|e| {
+        [
+            at(e.started),
+            e.id.clone(),
+            way(e.direction),
+            short(&e.sender, 40),
+            short(&e.recipients.join(", "), 50),
+            short(e.subject.as_deref().unwrap_or(""), 40),
+            e.outcome.to_string(),
+            format!("{:.1}", millis(e)),
+        ]
+    });
+    table(["when (UTC)", "journey", "way", "sender", "recipients", "subject", "outcome", "ms"], rows).to_string()
+}
+
+/// One journey in the order in which it happened.
+pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
+    let mut out = vec![format!("journey {} · {} · {}", entry.id, at(entry.started), entry.outcome)];
+    let name = tenant.map(|t| format!("{} ({})", t.display_name, t.id)).or(entry.tenant.map(|t| t.to_string()));
+    out.push(format!("  came from   {} as tenant {}, {}", entry.peer, name.as_deref().unwrap_or("nobody we know"), way(entry.direction)));
+    out.push(format!("  envelope    <{}> → {}", safe(&entry.sender), safe(&entry.recipients.join(", "))));
+    out.push(format!("  message     {} · {} · {} bytes", safe(entry.message_id.as_deref().unwrap_or("no Message-ID")), safe(entry.subject.as_deref().unwrap_or("no subject")), entry.bytes));
+    if entry.visits > 1 {
+        out.push(format!("  visits      {}: a routing rule of this tenant lost its exception", entry.visits));
+    }
+    for (who, proofs) in [("Microsoft said", &entry.proofs.microsoft), ("we verified", &entry.proofs.own)] {
+        let said: Vec<_> = proofs.iter().map(|p| format!("{}={}{}", p.method, p.result, p.domain.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())).collect();
+        if !said.is_empty() {
+            out.push(format!("  {who:<15} {}", safe(&said.join(", "))));
+        }
+    }
+    for anomaly in &entry.anomalies {
+        out.push(format!("  anomaly     {anomaly}"));
+    }
+    for finding in &entry.findings {
+        out.push(format!("  finding     [{:?}] {}: {}", finding.severity, finding.detector, safe(&finding.summary)));
+        out.extend(finding.details.iter().map(|d| format!("                · {}", safe(d))));
+    }
+    if let Some(decision) = &entry.decision {
+        out.push(format!("  decision    {:?}{}", decision.verdict, decision.reasons.iter().map(|r| format!("\n                · {}", safe(r))).collect::<String>()));
+    }
+    if let Some(held) = &entry.held {
+        out.push(format!("  held as     {held}  (posthouse held show {held})"));
+    }
+    if let Some(returned) = &entry.returned {
+        out.push(format!("  Microsoft   {}", safe(returned)));
+    }
+    out.push(format!("  we answered {}", safe(&entry.reply)));
+    let steps: Vec<_> = entry.steps.iter().map(|s| format!("{} {:.1}", s.step, s.micros as f64 / 1000.0)).collect();
+    out.push(format!("  ms          {} = {:.1}", steps.join(" + "), millis(entry)));
+    if entry.findings.is_empty() && entry.decision.is_some() {
+        out.push("  nothing was found against it".into());
+    } else if entry.decision.is_none() {
+        out.push(format!("  it was not judged: {}", safe(&why(entry))));
+    }
+    out.join("\n")
+}
+
+pub fn held(list: &[Held]) -> String {
+    if list.is_empty() {
+        return "nothing is held".into();
+    }
+    let rows = list.iter().map(|h| {
+        [
+            at(h.at),
+            h.id.clone(),
+            way(Some(h.hold.direction)),
+            short(h.hold.from.as_deref().unwrap_or(&h.hold.envelope.sender), 40),
+            h.hold.envelope.recipients.len().to_string(),
+            short(h.hold.subject.as_deref().unwrap_or(""), 40),
+            short(&h.hold.why.join("; "), 80),
+            h.bytes.to_string(),
+        ]
+    });
+    table(["since (UTC)", "id", "way", "from", "rcpts", "subject", "why", "bytes"], rows).to_string()
+}
+
+pub fn held_one(held: &Held, header: &str) -> String {
+    let recipients: Vec<_> = held.hold.envelope.recipients.iter().map(|r| r.address.clone()).collect();
+    let why = held.hold.why.iter().map(|w| format!("\n  · {}", safe(w))).collect::<String>();
+    format!(
+        "held {} since {} · {} bytes · journey {}\nfrom <{}> to {}\nwhy{why}\n\n{}",
+        held.id,
+        at(held.at),
+        held.bytes,
+        held.hold.journey,
+        safe(&held.hold.envelope.sender),
+        safe(&recipients.join(", ")),
+        header.lines().map(safe).collect::<Vec<_>>().join("\n")
+    )
+}
+
+pub fn alerts(list: &[Alert]) -> String {
+    if list.is_empty() {
+        return "no alerts".into();
+    }
+    let rows = list.iter().map(|a| [at(a.last), format!("{:?}", a.kind), a.tenant.map(|t| t.to_string()).unwrap_or_default(), a.count.to_string(), short(&a.subject, 60), short(&a.text, 160)]);
+    table(["last (UTC)", "kind", "tenant", "times", "about", "what happened and what to do"], rows).to_string()
+}
+
+pub fn tenants(list: &[Tenant]) -> String {
+    if list.is_empty() {
+        return "no tenants; connect one with: posthouse tenant connect".into();
+    }
+    let rows = list.iter().map(|t| [t.label.clone(), t.display_name.clone(), t.id.to_string(), format!("{:?}", t.routing), t.connector_domain.clone(), t.domains.join(", ")]);
+    table(["label", "name", "id", "routing", "connector domain", "domains"], rows).to_string()
+}
+
+/// A tenant without its secrets.
+pub fn tenant_json(tenant: &Tenant) -> serde_json::Value {
+    serde_json::json!({
+        "id": tenant.id, "label": tenant.label, "display_name": tenant.display_name, "initial_domain": tenant.initial_domain,
+        "domains": tenant.domains, "connector_domain": tenant.connector_domain, "return_host": tenant.return_host,
+        "routing": tenant.routing, "policy": tenant.policy,
+    })
+}

@@ -1,0 +1,75 @@
+//! From configuration to running parts; nothing is decided here.
+
+use crate::config::{Config, Issuer};
+use anyhow::{Context, Result, anyhow, bail};
+use rustls::RootCertStore;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::path::Path;
+use std::sync::Arc;
+use store::Store;
+use tenant::Tenant;
+
+pub fn read(file: &Path, what: &str) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("{what} {}", file.display()))
+}
+
+/// Roots by which mail peers are judged: the operator's file, else the public ones.
+pub fn mail_roots(config: &Config) -> Result<Arc<RootCertStore>> {
+    let mut roots = RootCertStore::empty();
+    match &config.trusted_roots {
+        Some(file) => {
+            let pem = read(file, "certificates.trusted_roots")?;
+            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                roots.add(certificate.with_context(|| format!("{} is not PEM", file.display()))?)?;
+            }
+            if roots.is_empty() {
+                bail!("{} holds no certificate; expected PEM blocks `BEGIN CERTIFICATE`", file.display());
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    Ok(Arc::new(roots))
+}
+
+pub fn issuer(config: &Config) -> Result<control::CertificateIssuer> {
+    Ok(match &config.issuer {
+        Issuer::Directory(directory) => control::CertificateIssuer::Directory(directory.clone()),
+        Issuer::Authority { chain, key } => control::CertificateIssuer::Authority {
+            chain_pem: read(chain, "certificates.authority_chain")?,
+            key_pem: tenant::Secret::new(read(key, "certificates.authority_key")?),
+        },
+    })
+}
+
+pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
+    let (chain_pem, key_pem) = match &config.certificate {
+        Some((chain, key)) => (read(chain, "gateway.certificate")?, tenant::Secret::new(read(key, "gateway.key")?)),
+        None => {
+            let issued = issuer(config)?.certificate_for(&config.hostname).with_context(|| format!("certificate of the gateway itself, {}", config.hostname))?;
+            (issued.chain_pem, issued.key_pem)
+        }
+    };
+    Ok(gateway::Settings {
+        listen: config.listen,
+        hostname: config.hostname.clone(),
+        chain_pem,
+        key_pem,
+        roots: mail_roots(config)?,
+        microsoft_names: config.microsoft_names.clone(),
+        microsoft_ranges: config.microsoft_ranges.clone(),
+        resolver: config.resolver,
+        return_port: config.return_port,
+        egress_address: config.egress_address,
+        public_address: config.public_address,
+        zone: config.zone.clone(),
+        dns_listen: config.zone_listen,
+    })
+}
+
+/// Finds a tenant by id, label or one of its domains.
+pub async fn find_tenant(store: &Store, name: &str) -> Result<Tenant> {
+    let tenants = store.tenants().await?;
+    let wanted = name.to_lowercase();
+    let found = tenants.into_iter().find(|t| t.id.to_string() == wanted || t.label == wanted || t.domains.contains(&wanted) || t.initial_domain == wanted);
+    found.ok_or_else(|| anyhow!("no tenant is called \"{name}\"; `posthouse tenant list` shows those that are"))
+}

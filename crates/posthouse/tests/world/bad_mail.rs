@@ -1,0 +1,50 @@
+//! Mail that is barely mail makes the whole journey: never a crash, never altered.
+
+use crate::door::WireCopy;
+use crate::harness::World;
+
+/// Each with the name under which it is complained about.
+fn specimens() -> Vec<(&'static str, Vec<u8>)> {
+    let head = "From: pat@acme.example\r\nSubject: bad\r\n";
+    let many = (0..10_000).fold(format!("{head}Content-Type: multipart/mixed; boundary=b\r\n\r\n"), |all, n| all + &format!("--b\r\n\r\n{n}\r\n")) + "--b--\r\n";
+    let large = [format!("{head}\r\n").into_bytes(), b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\r\n".repeat(40 * 1024 * 1024 / 65)].concat();
+    vec![
+        ("empty", Vec::new()),
+        ("one byte", b"x".to_vec()),
+        ("no header", b"\r\nonly a body\r\n".to_vec()),
+        ("no field at all", b"this is not a field\r\nnor this\r\n".to_vec()),
+        ("ten thousand parts", many.into_bytes()),
+        ("forty megabytes", large),
+        ("NUL bytes", [head.as_bytes(), b"\r\nbefore\0after\0\r\n"].concat()),
+        ("bare LF", [head.as_bytes(), b"\r\none\ntwo\nthree\r\n"].concat()),
+        ("bare CR", [head.as_bytes(), b"\r\none\rtwo\rthree\r\n"].concat()),
+        ("LF everywhere", b"From: pat@acme.example\nSubject: unix\n\nbody\n".to_vec()),
+        ("smuggling LF.LF", [head.as_bytes(), b"\r\nfirst\n.\nMAIL FROM:<evil@attacker.example>\r\n"].concat()),
+        ("smuggling CRLF.CR", [head.as_bytes(), b"\r\nfirst\r\n.\rMAIL FROM:<evil@attacker.example>\r\n"].concat()),
+        ("truncated base64", [head.as_bytes(), b"Content-Transfer-Encoding: base64\r\nContent-Type: application/octet-stream\r\n\r\nQUJDRA=\r\nQU"].concat()),
+        ("no final line end", [head.as_bytes(), b"\r\nno line end"].concat()),
+    ]
+}
+
+fn body(raw: &[u8]) -> &[u8] {
+    let section = mail::HeaderSection::of(raw);
+    &raw[section.body_start()..]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_mail_makes_its_journey_unaltered() {
+    let world = World::connected().await;
+    world.door.patch("/switches", serde_json::json!({"record_wire": true})).await.unwrap();
+    let to = world.json_directory_addresses().await[2].clone();
+    for (number, (name, raw)) in specimens().into_iter().enumerate() {
+        let sender = format!("bad-{number}@acme.example");
+        world.door.send_from_internet(&sender, &[to.clone()], &raw, false).await.unwrap_or_else(|e| panic!("{name}: {e:#}"));
+        assert!(world.door.idle(120).await.unwrap(), "{name}: no rest");
+        let wire: Vec<WireCopy> = world.door.wire().await.unwrap().into_iter().filter(|w| w.sender == sender).collect();
+        let (out, back): (Vec<_>, Vec<_>) = wire.iter().partition(|w| w.leg == "to_gateway");
+        assert_eq!((out.len(), back.len()), (1, 1), "{name}: copies out and back");
+        assert_eq!(body(&out[0].raw), body(&back[0].raw), "{name}: the body was altered");
+        let kept = world.door.mailbox(&to, false).await.unwrap().into_iter().filter(|m| m.sender == sender).count();
+        assert_eq!(kept, 1, "{name}: in the mailbox");
+    }
+}

@@ -1,0 +1,13 @@
+//! The world: the simulator, a real gateway process and the real command line, with faults; checkers after each run.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[allow(dead_code)]
+#[path = "../../src/demo/door.rs"]
+mod door;
+mod harness;
+
+mod bad_mail;
+mod kills;
+mod lifecycle;
+mod loop_guard;
+mod trust;
