@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod control;
 pub mod dns;
 pub mod entra;
 pub mod exchange;
@@ -14,6 +15,7 @@ pub mod pki;
 pub mod seed;
 pub mod server;
 pub mod switches;
+pub mod transport;
 pub mod world;
 
 pub use server::{Endpoints, Options, Simulator};
