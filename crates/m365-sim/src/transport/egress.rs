@@ -146,7 +146,8 @@ async fn attempt_once(transport: &Transport, m: &mut Passing, way: &Way) -> Stri
         Ok(target) => target,
         Err(Failure::ForNow(why)) => return why,
         Err(Failure::ForGood(why)) => {
-            bounce(transport, m, &std::mem::take(&mut m.envelope.recipients), &why);
+            let recipients = std::mem::take(&mut m.envelope.recipients);
+            bounce(transport, m, &recipients, &why);
             return why;
         }
     };
