@@ -1,0 +1,28 @@
+//! Bounds of SMTP sessions, each with its reason.
+
+use std::time::Duration;
+
+/// 150 MiB: what Exchange Online itself advertises (transport.md F3.8); less would bounce what it takes.
+pub const MESSAGE_OCTETS_MAX: usize = 157_286_400;
+/// RFC 5321 §4.5.3.1.4 asks for 512, RFC 3461 adds 500 for ORCPT and 100 for ENVID, RFC 6531 more for addresses.
+pub const COMMAND_OCTETS_MAX: usize = 4096;
+/// Exchange Online sends expanded groups in chips of up to 1,000 recipients (transport.md S57, G6).
+pub const RECIPIENTS_MAX: usize = 2000;
+/// Commands that make no sense; more is no mail server.
+pub const ERRORS_MAX: u32 = 20;
+/// RFC 5321 §4.5.3.2.7: a server waits at least five minutes for a command.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+/// RFC 5321 §4.5.3.2.5: three minutes for the next block of data.
+pub const DATA_TIMEOUT: Duration = Duration::from_secs(180);
+/// A handshake is four packets; a peer that needs longer holds a session open for nothing.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of our own connecting: a healthy mail server answers in well under a second.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Of our own commands; far below the patience of whoever waits for us (transport.md F3.9: 60 s).
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of the answer to our end-of-data: Exchange Online says 250 when its backend has the message.
+pub const END_OF_DATA_TIMEOUT: Duration = Duration::from_secs(50);
+/// RCPT commands in one go; their replies must fit the peer's socket buffer while we still write.
+pub const PIPELINED_MAX: usize = 100;
+/// Lines of one reply; EHLO has about ten.
+pub const REPLY_LINES_MAX: usize = 100;
