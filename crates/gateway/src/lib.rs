@@ -1,1 +1,36 @@
+//! The data plane: one function, [`journey`](journey.rs), carries each message from Exchange Online through eight
+//! steps and back. Trusts nobody without proof (docs/trust.md), never calls Microsoft's admin APIs, and says yes
+//! only when the message is back in Microsoft's hands or durably held.
 
+mod journey;
+
+// the eight steps, in order
+mod receive;
+mod attribute;
+mod parse;
+mod authenticate;
+mod inspect;
+mod decide;
+mod act;
+mod hand_back;
+
+mod faults;
+mod house;
+pub mod limits;
+mod log;
+mod release;
+mod replies;
+mod returns;
+mod serve;
+mod tenants;
+mod zone;
+
+pub use release::release;
+pub use serve::{GatewayError, Running, Settings, start};
+
+#[doc(hidden)]
+pub mod bench {
+    //! Doors for the benchmark alone: one journey without the socket in front of it.
+    pub use crate::house::House;
+    pub use crate::receive::{Received, carry};
+}

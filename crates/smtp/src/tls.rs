@@ -104,3 +104,10 @@ impl ClientCertVerifier for AskAny {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// When the first certificate of a chain ends, in seconds since 1970.
+pub fn not_after(chain_pem: &str) -> Option<i64> {
+    let leaf = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).next()?.ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&leaf).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}

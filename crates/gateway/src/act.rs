@@ -1,0 +1,106 @@
+//! Step 7: the decision is carried out. Held: stored durably, before anybody is told so. Passed: our own fields on
+//! top, everything below them as it came (house law: bytes that we did not decide to change come back identical).
+
+use crate::attribute::{Attributed, HEADER_PROBE};
+use crate::decide::Decided;
+use crate::faults::Fault;
+use crate::house::House;
+use crate::journey::Stop;
+use crate::receive::Received;
+use aws_lc_rs::digest::{SHA256, digest};
+use mail::{Edit, Envelope, Message};
+use store::{HoldReason, NewHold};
+use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_VERDICT, Tenant};
+use verdict::Verdict;
+
+pub(crate) enum Action {
+    HandBack(Vec<u8>),
+    /// Under this id.
+    Held(String),
+}
+
+pub(crate) async fn act(house: &House, attributed: &Attributed, received: &Received, message: &Message, decided: &Decided) -> Result<Action, Stop> {
+    match decided.decision.verdict {
+        Verdict::Pass => {
+            let verdict = if decided.judged { "pass" } else { "unjudged" };
+            let marks = Marks { tenant: attributed.tenant(), direction: attributed.direction, id: &received.id, verdict, keep_probe: attributed.probe.is_some() };
+            Ok(Action::HandBack(marked(&received.raw, &marks, &received_field(house, received))))
+        }
+        Verdict::Hold => {
+            let hold = new_hold(attributed, received, message, received.envelope.clone(), HoldReason::Judged, decided.decision.reasons.clone());
+            let id = hold_it(house, &hold, &received.raw).await.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
+            Ok(Action::Held(id))
+        }
+    }
+}
+
+/// What we write on top of a message that goes back.
+pub(crate) struct Marks<'a> {
+    pub tenant: &'a Tenant,
+    pub direction: Direction,
+    pub id: &'a str,
+    pub verdict: &'a str,
+    pub keep_probe: bool,
+}
+
+pub(crate) fn marked(raw: &[u8], marks: &Marks<'_>, received: &str) -> Vec<u8> {
+    let edits = [
+        Edit::add("Received", received),
+        Edit::add(HEADER_PASS, marks.tenant.pass_mark(marks.direction)),
+        Edit::add(HEADER_VERDICT, marks.verdict),
+        Edit::add(HEADER_ID, marks.id),
+        own_fields_away(marks.keep_probe),
+    ];
+    mail::apply(raw, &edits)
+}
+
+fn own_fields_away(keep_probe: bool) -> Edit {
+    Edit::RemoveNamed { prefix: HEADER_PREFIX.into(), except: if keep_probe { vec![HEADER_PROBE.into()] } else { Vec::new() } }
+}
+
+/// RFC 5321 §4.4; the words "by <hostname> (Posthouse)" are what the loop guard counts.
+fn received_field(house: &House, received: &Received) -> String {
+    let protocol = if received.envelope.smtputf8 { "UTF8SMTPS" } else { "ESMTPS" };
+    let when = date(received.at);
+    let (helo, ip, by) = (&received.helo, received.peer.ip(), &house.settings.hostname);
+    format!("from {helo} ([{ip}]) by {by} (Posthouse) with {protocol} id {}; {when}", received.id)
+}
+
+/// RFC 5322 §3.3
+pub(crate) fn date(at: jiff::Timestamp) -> String {
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_string(&at).unwrap_or_default()
+}
+
+/// A message that waits here, for exactly these recipients.
+pub(crate) fn new_hold(attributed: &Attributed, received: &Received, message: &Message, envelope: Envelope, reason: HoldReason, why: Vec<String>) -> NewHold {
+    NewHold {
+        tenant: attributed.id(),
+        direction: attributed.direction,
+        journey: received.id.clone(),
+        key: key(&received.raw, &envelope, message.message_id().as_deref(), reason),
+        envelope,
+        reason,
+        why,
+        message_id: message.message_id(),
+        subject: message.subject(),
+        from: message.from_address(),
+        probe: attributed.probe.is_some(),
+    }
+}
+
+/// Secrets that rode on the message do not rest on the disk: our own fields are taken off, and put on again at release.
+pub(crate) async fn hold_it(house: &House, hold: &NewHold, raw: &[u8]) -> Result<String, Fault> {
+    let bare = mail::apply(raw, &[own_fields_away(hold.probe)]);
+    house.store.hold(hold, &bare).await.map_err(|e| Fault::Store(e.to_string()))
+}
+
+/// The same message for the same people is the same hold, so that a retry after a lost answer stores nothing twice.
+/// Fields above the body differ between two tries of Exchange Online, hence body and Message-ID.
+fn key(raw: &[u8], envelope: &Envelope, message_id: Option<&str>, reason: HoldReason) -> String {
+    let mut people: Vec<&str> = envelope.recipients.iter().map(|r| r.address.as_str()).collect();
+    people.sort_unstable();
+    let body = &raw[mail::HeaderSection::of(raw).body_start()..];
+    let mut all = format!("{reason:?}\0{}\0{}\0{}\0", envelope.sender, people.join("\0"), message_id.unwrap_or_default()).into_bytes();
+    all.extend_from_slice(digest(&SHA256, body).as_ref());
+    digest(&SHA256, &all).as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}

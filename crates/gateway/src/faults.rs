@@ -1,0 +1,93 @@
+//! What happens when *we* are broken: one closed list and one table (docs/failure.md shows it). Whatever the
+//! fault, a message is refused for now, and Exchange Online keeps it; only an inspection that cannot be done may
+//! be skipped, and only where the tenant chose so.
+
+use crate::replies;
+use smtp::Reply;
+use store::AlertKind;
+use tenant::{Policy, WhenUnjudged};
+
+/// Something of ours, or of the way back, that does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The store cannot be read or written.
+    Store(String),
+    /// A detector panicked or did not end in time.
+    Inspection(String),
+    /// Our own code panicked.
+    Panic,
+    /// The host that takes mail back cannot be found or reached.
+    ReturnUnreachable(String),
+    /// Exchange Online refuses our return for what the tenant or we configured.
+    ReturnConfiguration(String),
+}
+
+/// What follows from a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    RefuseForNow,
+    /// Handed back, marked as unjudged.
+    PassUnjudged,
+}
+
+impl Fault {
+    pub(crate) fn consequence(&self, policy: &Policy) -> Consequence {
+        match (self, policy.when_unjudged) {
+            (Fault::Inspection(_), WhenUnjudged::Pass) => Consequence::PassUnjudged,
+            _ => Consequence::RefuseForNow,
+        }
+    }
+
+    pub(crate) fn reply(&self, id: &str) -> Reply {
+        match self {
+            Fault::Store(_) | Fault::Inspection(_) | Fault::Panic => replies::ours_is_broken(id),
+            Fault::ReturnUnreachable(_) => replies::return_unreachable(id),
+            Fault::ReturnConfiguration(_) => replies::return_misconfigured(id),
+        }
+    }
+
+    /// Kind, subject (what repeats is counted under it) and text of the alert.
+    pub(crate) fn alert(&self) -> (AlertKind, &'static str, String) {
+        match self {
+            Fault::Store(why) => (AlertKind::Other, "the store does not work", format!("{why}; mail is refused for now until it does")),
+            Fault::Inspection(why) => (AlertKind::Other, "a message could not be inspected", why.clone()),
+            Fault::Panic => (AlertKind::Other, "a journey panicked", "this is a defect of Posthouse; the log has the place".into()),
+            Fault::ReturnUnreachable(why) => (AlertKind::ReturnConfiguration, "the way back cannot be reached", format!("{why}; Exchange Online keeps the mail and tries again for a day")),
+            Fault::ReturnConfiguration(why) => {
+                (AlertKind::ReturnConfiguration, "Exchange Online refuses our return", format!("{why}; look at the inbound connector, the accepted domain and the certificate of this tenant; Exchange Online keeps the mail for a day"))
+            }
+        }
+    }
+}
+
+/// Replies that speak of connector, certificate or tenant and not of the message (transport.md G22).
+const CONFIGURATION: [(u8, u16, u16); 5] = [(5, 7, 64), (5, 7, 51), (5, 7, 68), (5, 7, 711), (5, 7, 705)];
+
+pub(crate) fn is_configuration(reply: &Reply) -> bool {
+    reply.is_permanent() && reply.enhanced.is_some_and(|e| CONFIGURATION.contains(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    /// docs/failure.md is this table.
+    #[test]
+    fn the_documented_failures_are_the_table() {
+        let faults = [Fault::Store("why".into()), Fault::Inspection("why".into()), Fault::Panic, Fault::ReturnUnreachable("why".into()), Fault::ReturnConfiguration("why".into())];
+        let mut page = "# When we are broken\n\nWritten from `crates/gateway/src/faults.rs` by its test (`UPDATE_EXPECT=1`); do not edit. `ID` is the journey's id, `why` the cause.\n\n| what is broken | Exchange Online hears | a tenant that passes the unjudged | alert |\n|---|---|---|---|\n".to_owned();
+        for fault in faults {
+            let pass = Policy { when_unjudged: WhenUnjudged::Pass, ..Policy::default() };
+            assert_eq!(fault.consequence(&Policy::default()), Consequence::RefuseForNow);
+            let chosen = if fault.consequence(&pass) == Consequence::PassUnjudged { "handed back, `X-Posthouse-Verdict: unjudged`" } else { "the same" };
+            let (_, subject, text) = fault.alert();
+            page += &format!("| {subject} | `{}` | {chosen} | {text} |\n", fault.reply("ID"));
+        }
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/failure.md");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&file, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page, "run with UPDATE_EXPECT=1");
+    }
+}

@@ -1,0 +1,60 @@
+//! What every journey shares: settings, store, tenants, resolvers, connections back.
+
+use crate::hand_back::Connections;
+use crate::serve::{GatewayError, Settings};
+use crate::tenants::Tenants;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use mail_auth::MessageAuthenticator;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+use store::Store;
+use tokio::sync::Semaphore;
+
+/// Shared by every session; nothing in it belongs to one message.
+pub struct House {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) tenants: Tenants,
+    pub(crate) resolver: TokioResolver,
+    pub(crate) authenticator: MessageAuthenticator,
+    pub(crate) connections: Connections,
+    pub(crate) journeys: Semaphore,
+    pub(crate) octets_under_way: AtomicUsize,
+}
+
+impl House {
+    pub fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
+        let (config, options) = name_servers(settings.resolver)?;
+        let resolver = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default()).with_options(options.clone()).build().map_err(|e| GatewayError::Resolver(e.to_string()))?;
+        let authenticator = MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
+        Ok(Arc::new(House {
+            tenants: Tenants::new(settings.roots.clone()),
+            settings,
+            store,
+            resolver,
+            authenticator,
+            connections: Connections::default(),
+            journeys: Semaphore::new(crate::limits::JOURNEYS_MAX),
+            octets_under_way: AtomicUsize::new(0),
+        }))
+    }
+}
+
+fn name_servers(resolver: Option<SocketAddr>) -> Result<(ResolverConfig, ResolverOpts), GatewayError> {
+    let (config, mut options) = match resolver {
+        Some(server) => {
+            let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+            udp.port = server.port();
+            tcp.port = server.port();
+            (ResolverConfig::from_parts(None, vec![], vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])]), ResolverOpts::default())
+        }
+        None => hickory_resolver::system_conf::read_system_conf().map_err(|e| GatewayError::Resolver(e.to_string()))?,
+    };
+    options.timeout = Duration::from_secs(2);
+    options.attempts = 2;
+    Ok((config, options))
+}

@@ -1,0 +1,69 @@
+//! The life of a message, on one screen. Each step is the file of its name; docs/journey.md tells the same in prose.
+
+use crate::act::{Action, act};
+use crate::attribute::attribute;
+use crate::authenticate::authenticate;
+use crate::decide::decide;
+use crate::faults::Fault;
+use crate::hand_back::hand_back;
+use crate::house::House;
+use crate::inspect::inspect;
+use crate::log::Log;
+use crate::parse::parse;
+use crate::receive::Received;
+use crate::replies;
+use smtp::Reply;
+use std::sync::Arc;
+use store::{AlertKind, Outcome};
+use tenant::TenantId;
+
+/// How a journey ended: what Exchange Online hears, and what the journal says.
+pub(crate) struct Ended {
+    pub outcome: Outcome,
+    pub reply: Reply,
+}
+
+/// Why a journey stops before its end. Nothing was relayed, nothing is lost: Exchange Online has the message.
+pub(crate) struct Stop {
+    pub ended: Ended,
+    pub alert: (AlertKind, Option<TenantId>, String, String),
+}
+
+impl Stop {
+    pub(crate) fn of(fault: &Fault, tenant: Option<TenantId>, id: &str) -> Stop {
+        let (kind, subject, text) = fault.alert();
+        Stop { ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) }, alert: (kind, tenant, subject.to_owned(), text) }
+    }
+}
+
+/// receive → attribute → parse → authenticate → inspect → decide → act → hand back
+pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut Log) -> Result<Ended, Stop> {
+    let attributed = log.step("attribute", attribute(house, received)).await?;
+    log.entry.tenant = Some(attributed.id());
+    log.entry.direction = Some(attributed.direction);
+    log.entry.visits = attributed.visits;
+    log.entry.probe = attributed.probe.clone();
+
+    let message = log.step("parse", parse(received)).await;
+    log.entry.message_id = message.message_id();
+    log.entry.subject = message.subject();
+    log.entry.anomalies = message.anomalies().iter().map(ToString::to_string).collect();
+
+    let proofs = log.step("authenticate", authenticate(house, &message)).await;
+    log.entry.proofs = proofs.clone();
+
+    let findings = log.step("inspect", inspect(&attributed, received, &message, proofs)).await;
+    log.entry.findings = findings.as_ref().cloned().unwrap_or_default();
+
+    let decided = log.step("decide", async { decide(&attributed, findings, &received.id) }).await?;
+    log.entry.decision = Some(decided.decision.clone());
+
+    let action = log.step("act", act(house, &attributed, received, &message, &decided)).await?;
+    match action {
+        Action::Held(id) => {
+            log.entry.held = Some(id);
+            Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) })
+        }
+        Action::HandBack(raw) => log.step("hand back", hand_back(house, &attributed, received, &message, raw)).await.finish(&mut log.entry),
+    }
+}

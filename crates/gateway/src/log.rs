@@ -1,0 +1,55 @@
+//! The journal entry of a journey under way: exactly one, whatever happens.
+
+use crate::receive::Received;
+use smtp::Reply;
+use std::future::Future;
+use std::time::Instant;
+use store::{JourneyEntry, Outcome, StepTime};
+
+/// Filled by the steps as they go.
+pub(crate) struct Log {
+    pub entry: JourneyEntry,
+}
+
+impl Log {
+    pub(crate) fn begin(received: &Received) -> Log {
+        let entry = JourneyEntry {
+            id: received.id.clone(),
+            tenant: None,
+            direction: None,
+            started: received.at,
+            peer: received.peer.to_string(),
+            sender: received.envelope.sender.clone(),
+            recipients: received.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
+            message_id: None,
+            subject: None,
+            bytes: received.raw.len() as u64,
+            proofs: verdict::Proofs::default(),
+            anomalies: Vec::new(),
+            findings: Vec::new(),
+            decision: None,
+            outcome: Outcome::Deferred,
+            reply: String::new(),
+            returned: None,
+            held: None,
+            visits: 1,
+            probe: None,
+            steps: vec![StepTime { step: "receive".into(), micros: received.micros }],
+        };
+        Log { entry }
+    }
+
+    /// Runs one step and writes down what it took.
+    pub(crate) async fn step<T>(&mut self, name: &str, step: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let result = step.await;
+        self.entry.steps.push(StepTime { step: name.into(), micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX) });
+        result
+    }
+
+    pub(crate) fn end(mut self, outcome: Outcome, reply: &Reply) -> JourneyEntry {
+        self.entry.outcome = outcome;
+        self.entry.reply = reply.to_string();
+        self.entry
+    }
+}

@@ -1,0 +1,231 @@
+//! Step 1: from whom we take a message at all. Exchange Online proves itself by TLS, by a certificate with
+//! Microsoft's name, and by an address of Microsoft's ranges; neither alone is enough (transport.md G1). One address
+//! is open to everybody while it lives: that of a probe we sent ourselves, and what comes there goes nowhere.
+
+use crate::attribute::HEADER_PROBE;
+use crate::faults::Fault;
+use crate::house::House;
+use crate::journey::{Ended, Stop, journey};
+use crate::log::Log;
+use crate::{limits, replies};
+use bytes::Bytes;
+use mail::{Envelope, HeaderSection, Recipient};
+use rustls_pki_types::CertificateDer;
+use smtp::{Handler, Reply};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use store::{AlertKind, Outcome, ProbeArrival};
+use tenant::{HEADER_PASS, HEADER_ROUTE};
+
+/// A message as it was handed to us, by a peer that proved to be Exchange Online.
+#[derive(Debug)]
+pub struct Received {
+    pub id: String,
+    pub at: jiff::Timestamp,
+    pub peer: SocketAddr,
+    pub helo: String,
+    pub envelope: Envelope,
+    pub raw: Bytes,
+    /// From MAIL to the last octet.
+    pub micros: u64,
+}
+
+/// What a peer has proven.
+enum Trust {
+    NoTls,
+    No(String),
+    Microsoft,
+}
+
+/// Answers for one connection.
+pub(crate) struct Session {
+    house: Arc<House>,
+    peer: SocketAddr,
+    helo: String,
+    trust: Trust,
+    began: Instant,
+    announced: Announced,
+}
+
+impl Session {
+    pub(crate) fn new(house: Arc<House>, peer: SocketAddr) -> Session {
+        let announced = Announced { house: house.clone(), octets: 0 };
+        Session { house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), announced }
+    }
+
+    fn judge(&self, chain: &[CertificateDer<'_>]) -> Trust {
+        let settings = &self.house.settings;
+        if let Err(why) = smtp::tls::judge_client(chain, &settings.roots, &settings.microsoft_names) {
+            return Trust::No(why);
+        }
+        let ip = canonical(self.peer.ip());
+        if !settings.microsoft_ranges.iter().any(|range| range.contains(&ip)) {
+            return Trust::No(format!("its certificate is Microsoft's, but {ip} is in none of gateway.microsoft_ranges"));
+        }
+        Trust::Microsoft
+    }
+
+    /// The alert is counted under the peer's address, so that a flood is one row.
+    async fn untrusted(&self, why: &str) -> Reply {
+        let text = format!("{} (calls itself {:?}) tried to hand us mail: {why}; nothing was taken", self.peer.ip(), self.helo);
+        raise(&self.house, (AlertKind::UntrustedPeer, None, self.peer.ip().to_string(), text)).await;
+        replies::untrusted()
+    }
+
+    async fn is_live_probe(&self, address: &str) -> bool {
+        match probe_token(address, &self.house.settings.zone) {
+            Some(token) => matches!(self.house.store.probe(token).await, Ok(Some(_))),
+            None => false,
+        }
+    }
+}
+
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+/// The token of `probe-<token>@<zone>`.
+fn probe_token<'a>(address: &'a str, zone: &str) -> Option<&'a str> {
+    let (local, domain) = address.rsplit_once('@')?;
+    if domain.eq_ignore_ascii_case(zone) { local.strip_prefix("probe-") } else { None }
+}
+
+/// Octets that a peer announced and that are not answered yet.
+struct Announced {
+    house: Arc<House>,
+    octets: usize,
+}
+
+impl Announced {
+    fn set(&mut self, octets: usize) -> bool {
+        self.clear();
+        let before = self.house.octets_under_way.fetch_add(octets, Ordering::Relaxed);
+        self.octets = octets;
+        let fits = before + octets <= limits::OCTETS_UNDER_WAY_MAX;
+        if !fits {
+            self.clear();
+        }
+        fits
+    }
+    fn clear(&mut self) {
+        self.house.octets_under_way.fetch_sub(std::mem::take(&mut self.octets), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Handler for Session {
+    fn secured(&mut self, chain: &[CertificateDer<'_>], _protocol: &str) {
+        self.trust = self.judge(chain);
+    }
+
+    async fn mail(&mut self, helo: &str, _envelope: &Envelope, size: usize) -> Reply {
+        self.helo = helo.to_owned();
+        if matches!(self.trust, Trust::NoTls) {
+            self.untrusted("no TLS").await;
+            return replies::must_start_tls();
+        }
+        if !self.announced.set(size) {
+            return replies::busy();
+        }
+        self.began = Instant::now();
+        replies::sender_ok()
+    }
+
+    async fn rcpt(&mut self, recipient: &Recipient) -> Reply {
+        let why = match &self.trust {
+            Trust::Microsoft => return replies::recipient_ok(),
+            Trust::NoTls => "no TLS".to_owned(),
+            Trust::No(why) => why.clone(),
+        };
+        if self.is_live_probe(&recipient.address).await {
+            return replies::recipient_ok();
+        }
+        self.untrusted(&why).await
+    }
+
+    async fn message(&mut self, envelope: Envelope, raw: Bytes) -> Reply {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let received = Arc::new(Received { id: uuid::Uuid::now_v7().to_string(), at: jiff::Timestamp::now(), peer: self.peer, helo: self.helo.clone(), envelope, raw, micros });
+        let to_probes = received.envelope.recipients.iter().all(|r| probe_token(&r.address, &self.house.settings.zone).is_some());
+        let routed = HeaderSection::of(&received.raw).fields().any(|f| f.is(HEADER_ROUTE));
+        let reply = if to_probes && !routed {
+            swallow(&self.house, &received).await
+        } else if matches!(self.trust, Trust::Microsoft) {
+            carry(self.house.clone(), received).await
+        } else {
+            self.untrusted("a probe's address, but not a probe").await
+        };
+        self.announced.clear();
+        reply
+    }
+}
+
+/// One journey, its alert and its one journal entry. A panic ends this journey and nothing else.
+pub async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
+    let Ok(_room) = house.journeys.acquire().await else { return replies::ours_is_broken(&received.id) };
+    let (inside, message) = (house.clone(), received.clone());
+    let walk = tokio::spawn(async move {
+        let mut log = Log::begin(&message);
+        let walked = journey(&inside, &message, &mut log).await;
+        (walked, log)
+    });
+    let (walked, log) = walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
+    let Ended { outcome, reply } = match walked {
+        Ok(ended) => ended,
+        Err(stop) => {
+            raise(&house, stop.alert).await;
+            stop.ended
+        }
+    };
+    if let Err(e) = house.store.put_journey(&log.end(outcome, &reply)).await {
+        // mail goes on without its story rather than not at all
+        tracing::error!(journey = %received.id, error = %e, "the journal was not written");
+    }
+    reply
+}
+
+async fn raise(house: &House, (kind, tenant, subject, text): (AlertKind, Option<tenant::TenantId>, String, String)) {
+    tracing::warn!(?kind, %subject, %text, "alert");
+    if let Err(e) = house.store.raise_alert(kind, tenant, &subject, &text).await {
+        tracing::error!(error = %e, "an alert was not written");
+    }
+}
+
+/// A probe that came all the way round: its header is kept as proof, and it ends here.
+async fn swallow(house: &House, received: &Received) -> Reply {
+    if received.raw.len() > limits::PROBE_OCTETS_MAX {
+        return replies::no_such_mailbox();
+    }
+    let section = HeaderSection::of(&received.raw);
+    let end = section.end().min(limits::PROBE_HEADER_OCTETS_MAX);
+    let headers = String::from_utf8_lossy(&received.raw[..end]).into_owned();
+    let mark_seen = section.fields().any(|f| f.is(HEADER_PASS));
+    let named = section.fields().find(|f| f.is(HEADER_PROBE)).map(|f| f.text().trim().to_owned());
+    for recipient in &received.envelope.recipients {
+        let token = probe_token(&recipient.address, &house.settings.zone).filter(|t| named.as_deref() == Some(*t));
+        let probe = match token {
+            Some(token) => house.store.probe(token).await,
+            None => Ok(None),
+        };
+        let arrived = match probe {
+            Ok(Some(probe)) => house.store.put_probe_arrival(&ProbeArrival { token: probe.token.clone(), at: received.at, headers: headers.clone(), mark_seen }).await.map(|()| probe),
+            Ok(None) => return replies::no_such_mailbox(),
+            Err(e) => Err(e),
+        };
+        let Ok(probe) = arrived else { return replies::ours_is_broken(&received.id) };
+        let mut log = Log::begin(received);
+        log.entry.tenant = Some(probe.tenant);
+        log.entry.probe = Some(probe.token);
+        if let Err(e) = house.store.put_journey(&log.end(Outcome::Swallowed, &replies::taken(&received.id))).await {
+            tracing::error!(error = %e, "the journal was not written");
+        }
+    }
+    replies::taken(&received.id)
+}

@@ -1,0 +1,97 @@
+//! The connected tenants as the data plane sees them, read again when the store says that something changed.
+
+use crate::limits;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use store::{AlertKind, Store};
+use tenant::{Tenant, TenantId};
+use verdict::detectors::impersonation;
+
+/// One tenant with what is worked out of it once instead of for each message.
+pub(crate) struct Connected {
+    pub tenant: Tenant,
+    /// Display names of its users as the impersonation detector compares them.
+    pub people: HashMap<String, String>,
+    /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
+    pub tls: Result<Arc<rustls::ClientConfig>, String>,
+    /// Changes with the certificate: a connection opened with the old one is not used for the new one.
+    pub revision: i64,
+}
+
+#[derive(Default)]
+struct Known {
+    revision: i64,
+    asked: Option<Instant>,
+    by_id: HashMap<TenantId, Arc<Connected>>,
+}
+
+pub(crate) struct Tenants {
+    roots: Arc<rustls::RootCertStore>,
+    known: Mutex<Known>,
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Tenants {
+    pub(crate) fn new(roots: Arc<rustls::RootCertStore>) -> Tenants {
+        Tenants { roots, known: Mutex::default(), reading: tokio::sync::Mutex::default() }
+    }
+
+    /// The tenant of that id, if it is connected; never older than [`limits::TENANTS_BELIEVED`].
+    pub(crate) async fn find(&self, store: &Store, id: TenantId) -> store::Result<Option<Arc<Connected>>> {
+        if !self.is_fresh() {
+            let _one_reads = self.reading.lock().await;
+            if !self.is_fresh() {
+                self.refresh(store).await?;
+            }
+        }
+        Ok(self.known().by_id.get(&id).cloned())
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.known().asked.is_some_and(|at| at.elapsed() < limits::TENANTS_BELIEVED)
+    }
+
+    async fn refresh(&self, store: &Store) -> store::Result<()> {
+        let (asked, revision) = (Instant::now(), store.tenants_revision().await?);
+        let unchanged = {
+            let known = self.known();
+            known.asked.is_some() && known.revision == revision
+        };
+        if unchanged {
+            self.known().asked = Some(asked);
+            return Ok(());
+        }
+        let mut by_id = HashMap::new();
+        for tenant in store.tenants().await? {
+            by_id.insert(tenant.id, Arc::new(self.connected(store, tenant, revision).await?));
+        }
+        *self.known() = Known { revision, asked: Some(asked), by_id };
+        Ok(())
+    }
+
+    async fn connected(&self, store: &Store, tenant: Tenant, revision: i64) -> store::Result<Connected> {
+        let directory = store.directory(tenant.id).await?;
+        let named = |name: &str, address: Option<&String>| Some((impersonation::normalise(name), address?.clone())).filter(|(n, _)| !n.is_empty());
+        let users = directory.users.iter().filter_map(|u| named(&u.display_name, u.mail.as_ref()));
+        let people = users.chain(directory.mailboxes.iter().filter_map(|m| named(&m.display_name, Some(&m.address)))).collect();
+        let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
+        let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
+        warn_of_expiry(store, &tenant).await?;
+        Ok(Connected { tenant, people, tls, revision })
+    }
+}
+
+async fn warn_of_expiry(store: &Store, tenant: &Tenant) -> store::Result<()> {
+    let Some(end) = smtp::tls::not_after(&tenant.certificate.chain_pem).and_then(|s| jiff::Timestamp::from_second(s).ok()) else { return Ok(()) };
+    let left = end.as_second() - jiff::Timestamp::now().as_second();
+    if left < i64::try_from(limits::CERTIFICATE_WARNING.as_secs()).unwrap_or(i64::MAX) {
+        let text = format!("the return certificate of {} ends at {end}; renew it and run `posthouse tenant connect {}` again: with the old one Exchange Online answers 5.7.64", tenant.connector_domain, tenant.initial_domain);
+        store.raise_alert(AlertKind::CertificateExpires, Some(tenant.id), &tenant.connector_domain, &text).await?;
+    }
+    Ok(())
+}
