@@ -1,1 +1,31 @@
+//! The control plane: the life of a tenant. [`connect`] takes seven steps, each looked at before it is done and
+//! written down after, so that it can be cut off anywhere and run again; [`disconnect`] takes everything back and
+//! shows by reading again that nothing of ours is left. docs/control.md tells both in prose.
+//!
+//! Law: mail is routed out only after the way back was proven by mail; on removal the way out is closed first.
 
+mod connect;
+mod disconnect;
+
+mod account;
+mod directory;
+pub mod objects;
+mod probe;
+
+mod certificate;
+mod error;
+mod events;
+pub mod limits;
+mod proof;
+mod settings;
+
+pub use certificate::{CertificateIssuer, Issued};
+pub use connect::{Connected, connect};
+pub use disconnect::disconnect;
+pub use error::ControlError;
+pub use events::{Event, State, Step};
+pub use objects::permissions::{Permission, needed as permissions_needed};
+pub use proof::{Proof, Shown};
+pub use settings::{Settings, SignIn, Wish};
+
+pub type Result<T> = std::result::Result<T, ControlError>;

@@ -182,6 +182,8 @@ pub struct Application {
     pub is_public_client: bool,
     pub credentials: Vec<Credential>,
     pub created: i64,
+    /// Object ids of users and service principals that own it.
+    pub owners: Vec<Uuid>,
     /// Other properties as they were written (notes, tags, web, …).
     pub other: Map<String, Value>,
 }

@@ -66,6 +66,34 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
     })
 }
 
+/// Microsoft's addresses: those of the named cloud, each of which the operator may replace for rehearsals. The scopes
+/// of tokens stay those of the cloud.
+pub fn client(config: &Config) -> Result<m365::Client> {
+    let section = &config.microsoft;
+    let name = section.cloud.as_deref().unwrap_or("global");
+    let mut cloud = m365::Cloud::named(name).ok_or_else(|| anyhow!("microsoft.cloud is \"{name}\"; expected global, us-gov-high, us-dod or china"))?;
+    for (base, written) in [(&mut cloud.login, &section.login), (&mut cloud.graph, &section.graph), (&mut cloud.exchange, &section.exchange), (&mut cloud.activity, &section.activity)] {
+        if let Some(written) = written {
+            *base = written.trim_end_matches('/').to_owned();
+        }
+    }
+    let roots = section.roots.as_ref().map(|file| read(file, "microsoft.roots")).transpose()?;
+    Ok(m365::Client::new(cloud, roots.as_deref())?)
+}
+
+pub fn control_settings(config: &Config) -> Result<control::Settings> {
+    Ok(control::Settings {
+        zone: config.zone.clone(),
+        gateway_hostname: config.hostname.clone(),
+        issuer: issuer(config)?,
+        public_client_id: config.microsoft.public_client_id.clone().unwrap_or_else(|| m365::PUBLIC_CLIENT.to_owned()),
+        resolver: config.resolver,
+        roots: mail_roots(config)?,
+        return_port: config.return_port,
+        egress_address: config.egress_address,
+    })
+}
+
 /// Finds a tenant by id, label or one of its domains.
 pub async fn find_tenant(store: &Store, name: &str) -> Result<Tenant> {
     let tenants = store.tenants().await?;

@@ -54,7 +54,8 @@ pub fn route(request: &Request<'_>) -> Answered {
                 Ok(Answer::Empty)
             })
         }
-        ("GET", ["applications", key, "owners"]) => request.needs(&READ).and_then(|()| request.tenant(|t| application(t, key).map(|_| Answer::List("directoryObjects", vec![])))),
+        ("GET", ["applications", key, "owners"]) => request.needs(&READ).and_then(|()| request.tenant(|t| application(t, key).map(|n| Answer::List("directoryObjects", t.applications[n].owners.iter().map(|o| json!({"id": o})).collect())))),
+        ("POST", ["applications", key, "owners", "$ref"]) => add_owner(request, key),
         ("GET", ["servicePrincipals"]) => list_principals(request),
         ("POST", ["servicePrincipals"]) => create_principal(request),
         ("GET", ["servicePrincipals", key]) => request.needs(&READ).and_then(|()| request.tenant(|t| principal(t, key).map(|n| Answer::Json(200, show_principal(&t.service_principals[n]))))),
@@ -129,13 +130,13 @@ fn principal(t: &Tenant, key: &str) -> Result<usize, Refusal> {
     t.service_principals.iter().position(|s| app_id.map_or(s.id.to_string() == key, |id| s.app_id.to_string() == id)).ok_or_else(|| Refusal::not_found(key))
 }
 
-/// Application.ReadWrite.OwnedBy reaches only the calling application itself (assumed: it owns itself).
+/// Application.ReadWrite.OwnedBy reaches only what the calling service principal owns (documented).
 fn writing(request: &Request<'_>, key: &str) -> Result<(), Refusal> {
     if request.caller.may(&WRITE) {
         return Ok(());
     }
     request.needs(&OWNED)?;
-    let own = request.tenant(|t| application(t, key).map(|n| t.applications[n].app_id))? == request.caller.app_id;
+    let own = request.tenant(|t| application(t, key).map(|n| t.applications[n].owners.contains(&request.caller.object_id)))?;
     if own { Ok(()) } else { Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")) }
 }
 
@@ -186,6 +187,7 @@ fn create_application(request: &Request<'_>) -> Answered {
         is_public_client: request.body["isFallbackPublicClient"].as_bool().unwrap_or(false),
         credentials,
         created: request.now(),
+        owners: vec![request.caller.object_id],
         other,
     };
     request.tenant(|t| {
@@ -193,6 +195,24 @@ fn create_application(request: &Request<'_>) -> Answered {
         request.audit(t, "Add application", &application.id.to_string(), &request.body);
         t.applications.push(application);
         Ok(Answer::Json(201, shown))
+    })
+}
+
+fn add_owner(request: &Request<'_>, key: &str) -> Answered {
+    writing(request, key)?;
+    let id = request.text("@odata.id")?;
+    let owner: Uuid = id.rsplit('/').next().and_then(|s| s.parse().ok()).ok_or_else(|| Refusal::bad("Invalid URL in '@odata.id'."))?;
+    request.tenant(|t| {
+        let n = application(t, key)?;
+        if !t.users.iter().any(|u| u.id == owner) && !t.service_principals.iter().any(|s| s.id == owner) {
+            return Err(Refusal::not_found(&owner.to_string()));
+        }
+        if t.applications[n].owners.contains(&owner) {
+            return Err(Refusal::bad("One or more added object references already exist for the following modified properties: 'owners'."));
+        }
+        t.applications[n].owners.push(owner);
+        request.audit(t, "Add owner to application", key, &request.body);
+        Ok(Answer::Empty)
     })
 }
 

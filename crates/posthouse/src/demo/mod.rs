@@ -8,7 +8,7 @@ mod stage;
 use crate::cli::DemoArgs;
 use crate::{commands, show};
 use anyhow::{Context, Result};
-use judge::{Judged, Report};
+use judge::Report;
 use messages::{Cast, Expected, Message};
 use stage::Stage;
 use std::path::Path;
@@ -68,10 +68,8 @@ async fn perform(stage: &Stage, args: &DemoArgs) -> Result<Report> {
 async fn connect(stage: &Stage) -> Result<tenant::Tenant> {
     let endpoints = serde_json::to_value(&stage.simulator.endpoints)?;
     let admin = endpoints["tenants"][0]["admin"].clone();
-    let sign_in = crate::demo::door::Door::new("");
-    drop(sign_in);
     let client = crate::wiring::client(&stage.config)?;
-    let settings = crate::wiring::control_settings_of(&stage.config, &stage.gateway)?;
+    let settings = crate::wiring::control_settings(&stage.config)?;
     let login = endpoints["login"].as_str().unwrap_or_default().to_owned();
     let browser = reqwest::Client::builder().tls_certs_only(ca(&endpoints)?).build()?;
     let wish = control::Wish { tenant: None, sign_in: control::SignIn::DeviceCode, probe_recipient: None };
@@ -193,6 +191,3 @@ fn invite(stage: &Stage) {
     println!("  curl {}          # the simulator's control door tells what it can do", show::safe(&serde_json::to_value(&stage.simulator.endpoints).unwrap_or_default()["control"].as_str().unwrap_or_default().to_owned()));
     println!("Ctrl-C ends it.");
 }
-
-#[allow(dead_code)]
-fn _judged(_: &Judged) {}

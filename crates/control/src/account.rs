@@ -1,0 +1,78 @@
+//! Step a: the administrator signs in and is proven to be Global Administrator of exactly this tenant. Until then
+//! nothing is touched.
+
+use crate::connect::Work;
+use crate::events::{Event, State, Step};
+use crate::{ControlError, Result, SignIn};
+use m365::Identity;
+use serde_json::Value;
+
+/// Directory role template of Global Administrator (wire.md Appendix A).
+const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
+
+/// Delegated permissions of the sign-in, each for one step; they end with the session of the public client.
+pub const DELEGATED: &[(&str, &str)] = &[
+    ("User.Read.All", "to read users and to see that you are Global Administrator"),
+    ("Group.Read.All", "to read groups and their members"),
+    ("Organization.Read.All", "to read the tenant's name and domains"),
+    ("Application.ReadWrite.All", "to create the application Posthouse Mail Flow"),
+    ("AppRoleAssignment.ReadWrite.All", "to grant that application its permissions, which you are shown first"),
+    ("RoleManagement.ReadWrite.Directory", "to make that application Exchange Administrator"),
+];
+
+/// Who signed in, and for which tenant.
+pub(crate) struct Administrator {
+    pub identity: Identity,
+    pub user_name: String,
+}
+
+pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Administrator> {
+    let permissions: Vec<&str> = DELEGATED.iter().map(|(name, _)| *name).collect();
+    let tenant = work.wish.tenant.clone().unwrap_or_else(|| "organizations".into());
+    let client_id = work.settings.public_client_id.clone();
+    let identity = match work.wish.sign_in {
+        SignIn::DeviceCode => {
+            let code = work.client.device_code(&tenant, &client_id, &permissions).await?;
+            let text = format!("open {} and enter {}", code.verification_uri, code.user_code);
+            work.show(Event::new(Step::SignIn, State::Waiting, text).with_code(&code.user_code));
+            work.client.await_device(&code).await?
+        }
+        SignIn::Browser => {
+            let browser = work.client.browser(&tenant, &client_id, &permissions).await?;
+            work.show(Event::new(Step::SignIn, State::Waiting, format!("open {}", browser.url)));
+            work.client.await_browser(browser).await?
+        }
+    };
+    let Identity::Admin(admin) = &identity else { return Err(ControlError::Refused("an application cannot sign in as an administrator".into())) };
+    let user_name = admin.user_name.clone();
+    if !is_global_administrator(work, &identity).await? {
+        return Err(ControlError::Refused(format!("{user_name} is not Global Administrator of its tenant, and nothing was touched; sign in with an account that has this role")));
+    }
+    work.show(Event::new(Step::SignIn, State::Done, format!("{user_name} is Global Administrator of tenant {}", identity.tenant())));
+    Ok(Administrator { identity, user_name })
+}
+
+/// Asked of Graph: the id token names roles only where the public client is configured so (wire.md 1.7).
+async fn is_global_administrator(work: &Work<'_>, identity: &Identity) -> Result<bool> {
+    let roles = work.client.graph_list(identity, "me/transitiveMemberOf/microsoft.graph.directoryRole?$select=roleTemplateId,displayName").await?;
+    Ok(roles.iter().any(|r| r["roleTemplateId"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(GLOBAL_ADMINISTRATOR))))
+}
+
+/// Name and initial domain of the tenant.
+pub(crate) struct Organization {
+    pub display_name: String,
+    pub initial_domain: String,
+    pub default_domain: String,
+}
+
+pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result<Organization> {
+    let all = work.client.graph_list(identity, "organization").await?;
+    let one = all.first().cloned().unwrap_or_default();
+    let domain = |flag: &str| {
+        let found = one["verifiedDomains"].as_array().into_iter().flatten().find(|d| d[flag] == Value::Bool(true));
+        found.and_then(|d| d["name"].as_str()).map(str::to_lowercase)
+    };
+    let initial_domain = domain("isInitial").ok_or_else(|| ControlError::Refused("Microsoft names no initial domain (…onmicrosoft.com) of this tenant".into()))?;
+    let default_domain = domain("isDefault").unwrap_or_else(|| initial_domain.clone());
+    Ok(Organization { display_name: one["displayName"].as_str().unwrap_or(&initial_domain).to_owned(), initial_domain, default_domain })
+}

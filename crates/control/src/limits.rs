@@ -1,0 +1,25 @@
+//! Bounds of the control plane, each with its reason.
+
+use std::time::Duration;
+
+/// Until a new application, key, permission or role is in effect (wire.md 1.3, 7.6: minutes, up to about an hour).
+pub const PROPAGATION_PATIENCE: Duration = Duration::from_secs(3600);
+/// Until the proof in our zone is visible and Microsoft has verified it (wire.md 3.4: up to 30 minutes).
+pub const DOMAIN_PATIENCE: Duration = Duration::from_secs(1800);
+/// Until Exchange shows a verified domain as an accepted one (wire.md 3.4: up to 60 minutes).
+pub const ACCEPTED_DOMAIN_PATIENCE: Duration = Duration::from_secs(3600);
+/// Until a probe has gone all the way round: a rule takes up to 30 minutes to be in effect (transport.md 4.2).
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(2700);
+/// A probe that did not arrive by then is sent once more: the first may have passed before the rule was in effect.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(30);
+/// Between two looks: short at first, then longer.
+pub const LOOK_FIRST: Duration = Duration::from_millis(200);
+pub const LOOK_MAX: Duration = Duration::from_secs(15);
+/// Characters of an accepted domain that serves as a certificate's name (transport.md F1.6).
+pub const CONNECTOR_DOMAIN_MAX: usize = 48;
+/// Characters of a DNS label (RFC 1035 §2.3.4).
+pub const LABEL_MAX: usize = 63;
+/// Days for which the application's own certificate and the return certificates we issue are good.
+pub const CERTIFICATE_DAYS: i64 = 397;
+/// Octets of randomness in a secret: 256 bits.
+pub const SECRET_OCTETS: usize = 32;

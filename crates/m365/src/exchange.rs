@@ -1,0 +1,95 @@
+//! The Exchange admin API: cmdlets over HTTPS (wire.md 7). A list that ends before its end is an error.
+
+use crate::http::{Client, send};
+use crate::tokens::Identity;
+use crate::{M365Error, Result, Service, limits};
+use reqwest::header;
+use serde_json::{Map, Value, json};
+
+/// One object, its annotations taken off.
+pub type Row = Map<String, Value>;
+
+/// What a cmdlet returned.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub rows: Vec<Row>,
+    pub warnings: Vec<String>,
+}
+
+/// The routing hint of an application (wire.md 7.1).
+const ANCHOR: &str = "APP:SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}";
+
+impl Client {
+    /// Runs one cmdlet. `parameters` is an object with PowerShell's names; lists replace, `null` clears.
+    pub async fn exchange(&self, who: &Identity, cmdlet: &str, parameters: Value) -> Result<Answer> {
+        let first = format!("{}/adminapi/beta/{}/InvokeCommand", self.cloud.exchange, who.tenant());
+        let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
+        let (mut answer, mut url) = (Answer::default(), first);
+        for page in 0..limits::PAGES_MAX {
+            let mut got = match self.invoke(who, cmdlet, &url, &body).await {
+                // recorded: the link to the second page often leads to another backend, which knows nothing of it
+                Err(M365Error::Exchange { text, .. }) if page > 0 => return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: text }),
+                other => other?,
+            };
+            let next = got["@odata.nextLink"].as_str().map(str::to_owned);
+            answer.warnings.extend(got["@adminapi.warnings"].as_array().into_iter().flatten().filter_map(|w| w.as_str().map(str::to_owned)));
+            if let Some(Value::Array(rows)) = got.get_mut("value").map(Value::take) {
+                answer.rows.extend(rows.into_iter().filter_map(plain));
+            }
+            match next {
+                Some(next) if next.starts_with('/') => url = format!("{}{next}", self.cloud.exchange),
+                Some(next) if next.starts_with(&format!("{}/", self.cloud.exchange)) => url = next,
+                Some(_) => return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: "its next page is at another host".into() }),
+                None if page == 0 && answer.warnings.iter().any(|w| w.contains("more results available")) => {
+                    return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: "Exchange says that there is more".into() });
+                }
+                None => return Ok(answer),
+            }
+        }
+        Err(M365Error::Truncated { what: cmdlet.to_owned(), why: format!("it has more than {} pages", limits::PAGES_MAX) })
+    }
+
+    async fn invoke(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {
+        let token = self.token(who, Service::Exchange).await?;
+        let request = self
+            .http
+            .post(url)
+            .bearer_auth(token.expose())
+            .header(header::ACCEPT, "application/json")
+            // without the charset, accented characters in a rule's text have made Exchange answer 500
+            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+            .header("Prefer", "odata.maxpagesize=1000")
+            .header("X-CmdletName", cmdlet)
+            .header("X-ResponseFormat", "json")
+            .header("X-AnchorMailbox", format!("{ANCHOR}@{}", who.tenant()))
+            .header("client-request-id", uuid::Uuid::new_v4().to_string())
+            .body(body.to_string());
+        let answer = send("Exchange Online", request).await?;
+        let status = answer.status().as_u16();
+        if status == 401 || status == 403 {
+            // recorded: the body of a 403 may be 4 KiB of NUL
+            return Err(M365Error::NotAuthorised { service: Service::Exchange, status });
+        }
+        let text = answer.text().await.map_err(|e| M365Error::Unreachable { service: "Exchange Online", why: e.without_url().to_string() })?;
+        let ok = (200..300).contains(&status);
+        if ok && text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        match serde_json::from_str::<Value>(&text) {
+            Ok(body) if ok => Ok(body),
+            Ok(body) => Err(M365Error::of_exchange(cmdlet, status, &body)),
+            Err(_) => {
+                let short: String = text.chars().filter(|c| !c.is_control()).take(limits::ERROR_TEXT_MAX).collect();
+                Err(M365Error::Exchange { cmdlet: cmdlet.to_owned(), status, kind: String::new(), text: short })
+            }
+        }
+    }
+}
+
+/// Keys that contain `@` annotate their neighbours (wire.md 7.3).
+fn plain(row: Value) -> Option<Row> {
+    match row {
+        Value::Object(map) => Some(map.into_iter().filter(|(key, _)| !key.contains('@')).collect()),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! Microsoft Graph: one object, one list, one change at a time (wire.md 2).
+
+use crate::http::{Client, send};
+use crate::tokens::Identity;
+use crate::{M365Error, Result, Service, limits};
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+impl Client {
+    pub async fn graph_get(&self, who: &Identity, path: &str) -> Result<Value> {
+        self.graph(who, Method::GET, path, None).await
+    }
+    pub async fn graph_post(&self, who: &Identity, path: &str, body: &Value) -> Result<Value> {
+        self.graph(who, Method::POST, path, Some(body)).await
+    }
+    pub async fn graph_patch(&self, who: &Identity, path: &str, body: &Value) -> Result<Value> {
+        self.graph(who, Method::PATCH, path, Some(body)).await
+    }
+    /// Deleting what is gone is a success.
+    pub async fn graph_delete(&self, who: &Identity, path: &str) -> Result<()> {
+        match self.graph(who, Method::DELETE, path, None).await {
+            Err(e) if !e.is_absent() => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every item of a list; links to further pages are followed as they stand (wire.md 2.3).
+    pub async fn graph_list(&self, who: &Identity, path: &str) -> Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut url = self.graph_url(path);
+        for _ in 0..limits::PAGES_MAX {
+            let mut page = self.graph_at(who, Method::GET, &url, None).await?;
+            let Some(Value::Array(values)) = page.get_mut("value").map(Value::take) else {
+                return Err(M365Error::Unexpected { service: "Microsoft Graph", what: format!("{path} is no list") });
+            };
+            items.extend(values);
+            match page["@odata.nextLink"].as_str() {
+                // a token must not follow a link to somebody else
+                Some(next) if next.starts_with(&format!("{}/", self.cloud.graph)) => url = next.to_owned(),
+                Some(_) => return Err(M365Error::Truncated { what: path.to_owned(), why: "its next page is at another host".into() }),
+                None => return Ok(items),
+            }
+        }
+        Err(M365Error::Truncated { what: path.to_owned(), why: format!("it has more than {} pages", limits::PAGES_MAX) })
+    }
+
+    fn graph_url(&self, path: &str) -> String {
+        format!("{}/v1.0/{path}", self.cloud.graph)
+    }
+
+    async fn graph(&self, who: &Identity, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        self.graph_at(who, method, &self.graph_url(path), body).await
+    }
+
+    async fn graph_at(&self, who: &Identity, method: Method, url: &str, body: Option<&Value>) -> Result<Value> {
+        let token = self.token(who, Service::Graph).await?;
+        let mut request = self.http.request(method, url).bearer_auth(token.expose()).header("client-request-id", uuid::Uuid::new_v4().to_string());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        read(send("Microsoft Graph", request).await?).await
+    }
+}
+
+async fn read(answer: Response) -> Result<Value> {
+    let status = answer.status();
+    let text = answer.text().await.map_err(|e| M365Error::Unreachable { service: "Microsoft Graph", why: e.without_url().to_string() })?;
+    if text.trim().is_empty() && status.is_success() {
+        return Ok(Value::Null);
+    }
+    let body: Value = match serde_json::from_str(&text) {
+        Ok(body) => body,
+        Err(_) if !status.is_success() => Value::Null,
+        Err(e) => return Err(M365Error::Unexpected { service: "Microsoft Graph", what: e.to_string() }),
+    };
+    if status.is_success() { Ok(body) } else { Err(M365Error::of_graph(status.as_u16(), &body)) }
+}

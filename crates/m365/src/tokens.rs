@@ -1,0 +1,125 @@
+//! Access tokens: asked for once a service and identity, kept in memory until shortly before their end.
+
+use crate::http::{Client, send};
+use crate::sign_in::SignedIn;
+use crate::{M365Error, Result, Service, limits};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tenant::{Secret, TenantId};
+
+/// An application of a tenant, proven by the key of its certificate; the key never leaves us.
+#[derive(Clone, Debug)]
+pub struct AppIdentity {
+    pub tenant: TenantId,
+    /// `appId` (client id) of the application.
+    pub app_id: String,
+    /// SHA-256 over the certificate in DER.
+    pub thumbprint_sha256: [u8; 32],
+    pub key_pem: Secret,
+}
+
+/// In whose name something is asked.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    Admin(Arc<SignedIn>),
+    App(Arc<AppIdentity>),
+}
+
+impl Identity {
+    pub fn tenant(&self) -> TenantId {
+        match self {
+            Identity::Admin(admin) => admin.tenant,
+            Identity::App(app) => app.tenant,
+        }
+    }
+    fn key(&self) -> String {
+        match self {
+            Identity::Admin(admin) => format!("admin {} {}", admin.tenant, admin.object_id),
+            Identity::App(app) => format!("app {} {}", app.tenant, app.app_id),
+        }
+    }
+}
+
+struct Kept {
+    token: Secret,
+    until: Instant,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Tokens(Arc<Mutex<HashMap<(String, Service), Kept>>>);
+
+impl Tokens {
+    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Service), Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn find(&self, identity: &Identity, service: Service) -> Option<Secret> {
+        self.open().get(&(identity.key(), service)).filter(|k| k.until > Instant::now()).map(|k| k.token.clone())
+    }
+    pub(crate) fn keep(&self, identity: &Identity, service: Service, body: &Value) -> Result<Secret> {
+        let token = Secret::new(body["access_token"].as_str().ok_or(M365Error::Unexpected { service: "Entra", what: "no access token in its answer".into() })?);
+        let life = Duration::from_secs(body["expires_in"].as_u64().or_else(|| body["expires_in"].as_str().and_then(|s| s.parse().ok())).unwrap_or(300));
+        self.open().insert((identity.key(), service), Kept { token: token.clone(), until: Instant::now() + life.saturating_sub(limits::TOKEN_MARGIN) });
+        Ok(token)
+    }
+}
+
+impl Client {
+    /// Roles and permissions are written into a token when it is made: after a grant, old ones must go.
+    pub fn forget_tokens(&self, identity: &Identity) {
+        let key = identity.key();
+        self.tokens.open().retain(|(k, _), _| *k != key);
+    }
+
+    pub(crate) async fn token(&self, identity: &Identity, service: Service) -> Result<Secret> {
+        if let Some(token) = self.tokens.find(identity, service) {
+            return Ok(token);
+        }
+        let scope = format!("{}/.default", self.cloud.resource(service));
+        let body = match identity {
+            Identity::App(app) => self.client_credentials(app, &scope).await?,
+            Identity::Admin(admin) => {
+                let form = [("grant_type", "refresh_token"), ("client_id", &admin.client_id), ("refresh_token", admin.refresh_token.expose()), ("scope", &scope)];
+                self.ask_token(&admin.tenant.to_string(), &form).await?
+            }
+        };
+        self.tokens.keep(identity, service, &body)
+    }
+
+    async fn client_credentials(&self, app: &AppIdentity, scope: &str) -> Result<Value> {
+        let assertion = self.assertion(app)?;
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", app.app_id.as_str()),
+            ("scope", scope),
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", assertion.expose()),
+        ];
+        self.ask_token(&app.tenant.to_string(), &form).await
+    }
+
+    /// RFC 7523 with PS256 and the SHA-256 thumbprint (wire.md 1.3 b).
+    fn assertion(&self, app: &AppIdentity) -> Result<Secret> {
+        let mut header = Header::new(Algorithm::PS256);
+        header.x5t_s256 = Some(URL_SAFE_NO_PAD.encode(app.thumbprint_sha256));
+        let now = jiff::Timestamp::now().as_second();
+        let audience = format!("{}/{}/oauth2/v2.0/token", self.cloud.login, app.tenant);
+        let claims = json!({"aud": audience, "iss": app.app_id, "sub": app.app_id, "jti": uuid::Uuid::new_v4(), "nbf": now - 5, "iat": now, "exp": now + limits::ASSERTION_SECS});
+        // the error may quote the key: say only that it is unusable
+        let unusable = |_| M365Error::Settings("the key of the application's certificate cannot be used".into());
+        let key = EncodingKey::from_rsa_pem(app.key_pem.expose().as_bytes()).map_err(unusable)?;
+        jsonwebtoken::encode(&header, &claims, &key).map(Secret::new).map_err(unusable)
+    }
+
+    /// The token endpoint; an answer that is not 200 is an error of Entra's own form.
+    pub(crate) async fn ask_token(&self, tenant: &str, form: &[(&str, &str)]) -> Result<Value> {
+        let request = self.http.post(format!("{}/{tenant}/oauth2/v2.0/token", self.cloud.login)).form(form);
+        let answer = send("Entra", request).await?;
+        let ok = answer.status().is_success();
+        let body: Value = answer.json().await.map_err(|e| M365Error::Unexpected { service: "Entra", what: e.without_url().to_string() })?;
+        if ok { Ok(body) } else { Err(M365Error::of_token(&body)) }
+    }
+}
