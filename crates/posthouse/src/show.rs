@@ -8,7 +8,7 @@ use tenant::Tenant;
 /// A table as every listing here looks.
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
     if std::env::var_os("COLUMNS").is_none() && !table.is_tty() {
         table.set_width(140);
     }
