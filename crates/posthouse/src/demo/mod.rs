@@ -113,7 +113,7 @@ async fn cast(stage: &Stage, tenant: &tenant::Tenant) -> Result<Cast> {
     Ok(Cast { users, group, members })
 }
 
-/// Each file once inbound and once outbound; bare line feeds of a stored file become the CRLF of mail.
+/// Each file once inbound, as it is, and once outbound; bare line feeds of a stored file become the CRLF of mail.
 fn from_folder(dir: &Path, like: &Message) -> Result<Vec<Message>> {
     let mut files: Vec<_> = std::fs::read_dir(dir).with_context(|| format!("--mail {}", dir.display()))?.flatten().map(|f| f.path()).filter(|f| f.is_file()).collect();
     files.sort();
@@ -123,18 +123,20 @@ fn from_folder(dir: &Path, like: &Message) -> Result<Vec<Message>> {
         let name = format!("{}/{}", dir.file_name().unwrap_or_default().to_string_lossy(), file.file_name().unwrap_or_default().to_string_lossy());
         let tag = format!("{}-{number:05}", dir.file_name().unwrap_or_default().to_string_lossy().to_lowercase());
         let (inside, outside) = (like.recipients[0].clone(), format!("{tag}@acme.example"));
-        let direction_of = |direction, sender: &str, to: &str| Message {
+        let as_sent = |direction, sender: &str, to: &str, raw: Vec<u8>| Message {
             name: name.clone(),
             direction,
             sender: sender.to_owned(),
             recipients: vec![to.to_owned()],
             mailboxes: vec![to.to_owned()],
-            raw: raw.clone(),
+            raw,
             smtputf8: false,
             expected: Expected::Either,
         };
-        messages.push(direction_of(Direction::Inbound, &outside, &inside));
-        messages.push(direction_of(Direction::Outbound, &inside, &outside));
+        // a mailbox may not send as somebody else: outbound, the file goes under its sender's own name
+        let own_name = [mail::Edit::add("From", format!("<{inside}>")), mail::Edit::remove_prefix("From")];
+        messages.push(as_sent(Direction::Outbound, &inside, &outside, mail::apply(&raw, &own_name)));
+        messages.push(as_sent(Direction::Inbound, &outside, &inside, raw));
     }
     Ok(messages)
 }

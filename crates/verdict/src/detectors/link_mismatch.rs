@@ -10,7 +10,7 @@ pub const DETECTOR: Detector = Detector {
     id: "link_mismatch",
     title: "Link that lies about its target",
     severity: Severity::Suspicious,
-    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel). Only a note when the link leads to a domain that is proven to be the sender's own (DMARC, DKIM): newsletters count clicks\nthat way. Text that is not a web address is not judged.",
+    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel). Only a note when the site that is shown is proven to be the sender's own (DMARC, DKIM): whoever counts the clicks on his own\nlinks through a service deceives nobody about himself. Text that is not a web address is not judged.",
     look,
 };
 
@@ -45,7 +45,7 @@ fn judge(evidence: &Evidence<'_>, text: &str, href: &str) -> Option<Finding> {
         return None;
     }
     let proven = evidence.proofs.microsoft.iter().chain(&evidence.proofs.own).any(|p| {
-        matches!(p.method.as_str(), "dkim" | "dmarc") && p.result == "pass" && p.domain.as_deref().is_some_and(|d| self::site(d) == site)
+        matches!(p.method.as_str(), "dkim" | "dmarc") && p.result == "pass" && p.domain.as_deref().is_some_and(|d| self::site(d) == claimed)
     });
     Some(Finding {
         detector: DETECTOR.id.into(),
