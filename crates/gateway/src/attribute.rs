@@ -72,12 +72,12 @@ async fn raise(house: &House, kind: AlertKind, tenant: TenantId, subject: &str, 
 
 fn unproven(received: &Received, tenant: Option<TenantId>, why: String) -> Stop {
     let text = format!("journey {} from {} for {}: {why}; it was refused for now", received.id, received.peer, received.envelope.recipients.first().map_or("nobody", |r| &r.address));
-    Stop { ended: Ended { outcome: Outcome::Deferred, reply: replies::not_attributed(&received.id) }, alert: (AlertKind::NotAttributed, tenant, replies::about(tenant), text) }
+    Stop { ended: Ended { outcome: Outcome::Deferred, reply: replies::not_attributed(&received.id) }, alert: (AlertKind::NotAttributed, tenant, replies::about(tenant), text), visits: 1 }
 }
 
 fn looping(received: &Received, tenant: TenantId, visits: u32) -> Stop {
     let text = format!("a message of {} came for the {visits}th time (journey {}) and was refused for good: the routing rule lost its exception for the header {HEADER_PASS}; `posthouse tenant connect` puts it right", received.envelope.sender, received.id);
-    Stop { ended: Ended { outcome: Outcome::Refused, reply: replies::looping(&received.id) }, alert: (AlertKind::Loop, Some(tenant), "a message went round and round".into(), text) }
+    Stop { ended: Ended { outcome: Outcome::Refused, reply: replies::looping(&received.id) }, alert: (AlertKind::Loop, Some(tenant), "a message went round and round".into(), text), visits }
 }
 
 /// What the header says about whose message it is.

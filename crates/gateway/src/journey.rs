@@ -27,12 +27,14 @@ pub(crate) struct Ended {
 pub(crate) struct Stop {
     pub ended: Ended,
     pub alert: (AlertKind, Option<TenantId>, String, String),
+    /// How often the message came, where that is why it stops.
+    pub visits: u32,
 }
 
 impl Stop {
     pub(crate) fn of(fault: &Fault, tenant: Option<TenantId>, id: &str) -> Stop {
         let (kind, subject, text) = fault.alert();
-        Stop { ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) }, alert: (kind, tenant, subject.to_owned(), text) }
+        Stop { ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) }, alert: (kind, tenant, subject.to_owned(), text), visits: 1 }
     }
 }
 

@@ -1,10 +1,17 @@
 //! The journal entry of a journey under way: exactly one, whatever happens.
 
 use crate::receive::Received;
+use mail::HeaderSection;
 use smtp::Reply;
 use std::future::Future;
 use std::time::Instant;
 use store::{JourneyEntry, Outcome, StepTime};
+
+/// As it stands in the header, so that a message that is refused before it is parsed can be found too.
+fn written_id(received: &Received) -> Option<String> {
+    let field = HeaderSection::of(&received.raw).fields().find(|f| f.is("Message-ID"))?;
+    Some(field.text().trim().trim_matches(['<', '>']).to_owned()).filter(|id| !id.is_empty())
+}
 
 /// Filled by the steps as they go.
 pub(crate) struct Log {
@@ -21,7 +28,7 @@ impl Log {
             peer: received.peer.to_string(),
             sender: received.envelope.sender.clone(),
             recipients: received.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
-            message_id: None,
+            message_id: written_id(received),
             subject: None,
             bytes: received.raw.len() as u64,
             proofs: verdict::Proofs::default(),

@@ -176,10 +176,12 @@ pub async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
         let walked = journey(&inside, &message, &mut log).await;
         (walked, log)
     });
-    let (walked, log) = walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
+    let (walked, mut log) = walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
     let Ended { outcome, reply } = match walked {
         Ok(ended) => ended,
         Err(stop) => {
+            log.entry.visits = log.entry.visits.max(stop.visits);
+            log.entry.tenant = log.entry.tenant.or(stop.alert.1);
             raise(&house, stop.alert).await;
             stop.ended
         }

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // law of the crypto provider: exactly one, installed before anything speaks TLS
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Sim(_)) { "info" } else { "error" };
+    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Sim(_)) { "info,hickory_server=warn" } else { "error,hickory_server=off" };
     let filter = EnvFilter::try_from_env("POSTHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Runtime::new() {
