@@ -78,6 +78,13 @@ async fn check(world: &World, people: &[String]) {
             }
         }
     }
+    // Exchange Online's own trace: which messages it had to send again because no answer came
+    let mut unanswered: HashMap<String, usize> = HashMap::new();
+    for event in world.door.get("/trace", &[]).await.unwrap().as_array().unwrap() {
+        if event["event"] == "Defer" {
+            *unanswered.entry(event["message_id"].as_str().unwrap().trim_matches(['<', '>']).to_owned()).or_default() += 1;
+        }
+    }
     let mut duplicates = 0;
     for number in 0..MESSAGES {
         let (id, right) = (format!("kill-{number}@acme.example"), &people[number % people.len()]);
@@ -88,9 +95,12 @@ async fn check(world: &World, people: &[String]) {
         } else {
             assert!(!boxes.is_empty(), "{id} is lost");
             assert!(boxes.iter().all(|b| b == right), "{id} is in {boxes:?}, belongs to {right}");
+            let again = unanswered.get(&id).copied().unwrap_or(0);
+            assert!(boxes.len() <= 1 + again, "{id} is there {} times, but was sent again only {again} times", boxes.len());
             duplicates += boxes.len() - 1;
         }
     }
-    println!("{MESSAGES} messages, {KILLS} kills, {duplicates} duplicates");
+    println!("{MESSAGES} messages, {KILLS} kills, {} sent again, {duplicates} duplicates", unanswered.len());
+    assert!(!unanswered.is_empty(), "no kill fell into the stream: this run shows nothing");
     assert!(duplicates <= KILLS * 2 * UNDER_WAY, "{duplicates} duplicates are more than were under way at the kills");
 }

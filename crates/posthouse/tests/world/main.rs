@@ -10,4 +10,5 @@ mod bad_mail;
 mod kills;
 mod lifecycle;
 mod loop_guard;
+mod simulator;
 mod trust;
