@@ -43,19 +43,32 @@ pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Administrator> {
             work.client.await_browser(browser).await?
         }
     };
-    let Identity::Admin(admin) = &identity else { return Err(ControlError::Refused("an application cannot sign in as an administrator".into())) };
+    let Identity::Admin(admin) = &identity else {
+        return Err(ControlError::Refused("an application cannot sign in as an administrator".into()));
+    };
     let user_name = admin.user_name.clone();
     if !is_global_administrator(work, &identity).await? {
-        return Err(ControlError::Refused(format!("{user_name} is not Global Administrator of its tenant, and nothing was touched; sign in with an account that has this role")));
+        return Err(ControlError::Refused(format!(
+            "{user_name} is not Global Administrator of its tenant, and nothing was touched; sign in with an account that has this role"
+        )));
     }
-    work.show(Event::new(Step::SignIn, State::Done, format!("{user_name} is Global Administrator of tenant {}", identity.tenant())));
+    work.show(Event::new(
+        Step::SignIn,
+        State::Done,
+        format!("{user_name} is Global Administrator of tenant {}", identity.tenant()),
+    ));
     Ok(Administrator { identity, user_name })
 }
 
 /// Asked of Graph: the id token names roles only where the public client is configured so (wire.md 1.7).
 async fn is_global_administrator(work: &Work<'_>, identity: &Identity) -> Result<bool> {
-    let roles = work.client.graph_list(identity, "me/transitiveMemberOf/microsoft.graph.directoryRole?$select=roleTemplateId,displayName").await?;
-    Ok(roles.iter().any(|r| r["roleTemplateId"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(GLOBAL_ADMINISTRATOR))))
+    let roles = work
+        .client
+        .graph_list(identity, "me/transitiveMemberOf/microsoft.graph.directoryRole?$select=roleTemplateId,displayName")
+        .await?;
+    Ok(roles
+        .iter()
+        .any(|r| r["roleTemplateId"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(GLOBAL_ADMINISTRATOR))))
 }
 
 /// Name and initial domain of the tenant.
@@ -72,7 +85,13 @@ pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result
         let found = one["verifiedDomains"].as_array().into_iter().flatten().find(|d| d[flag] == Value::Bool(true));
         found.and_then(|d| d["name"].as_str()).map(str::to_lowercase)
     };
-    let initial_domain = domain("isInitial").ok_or_else(|| ControlError::Refused("Microsoft names no initial domain (…onmicrosoft.com) of this tenant".into()))?;
+    let initial_domain = domain("isInitial").ok_or_else(|| {
+        ControlError::Refused("Microsoft names no initial domain (…onmicrosoft.com) of this tenant".into())
+    })?;
     let default_domain = domain("isDefault").unwrap_or_else(|| initial_domain.clone());
-    Ok(Organization { display_name: one["displayName"].as_str().unwrap_or(&initial_domain).to_owned(), initial_domain, default_domain })
+    Ok(Organization {
+        display_name: one["displayName"].as_str().unwrap_or(&initial_domain).to_owned(),
+        initial_domain,
+        default_domain,
+    })
 }

@@ -4,7 +4,10 @@
 use crate::{ControlError, Result, limits};
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, SerialNumber};
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
+    SerialNumber,
+};
 use std::path::{Path, PathBuf};
 use tenant::Secret;
 
@@ -28,7 +31,8 @@ impl CertificateIssuer {
     pub fn certificate_for(&self, name: &str) -> Result<Issued> {
         match self {
             CertificateIssuer::Directory(directory) => from_directory(directory, name),
-            CertificateIssuer::Authority { chain_pem, key_pem } => signed(name, chain_pem, key_pem).map_err(|e| ControlError::Certificate(format!("certificates.authority_chain and authority_key: {e}"))),
+            CertificateIssuer::Authority { chain_pem, key_pem } => signed(name, chain_pem, key_pem)
+                .map_err(|e| ControlError::Certificate(format!("certificates.authority_chain and authority_key: {e}"))),
         }
     }
 }
@@ -39,7 +43,8 @@ fn from_directory(directory: &Path, name: &str) -> Result<Issued> {
         std::fs::read_to_string(&file).map_err(|e| ControlError::Waits(format!("{}: {e}; put a certificate for {name} there, with every intermediate below the leaf, and its key as {name}.key, then run the command again", file.display())))
     };
     let issued = Issued { chain_pem: read("pem")?, key_pem: Secret::new(read("key")?) };
-    smtp::tls::read_pem(&issued.chain_pem, issued.key_pem.expose()).map_err(|e| ControlError::Certificate(format!("{}/{name}.pem: {e}", directory.display())))?;
+    smtp::tls::read_pem(&issued.chain_pem, issued.key_pem.expose())
+        .map_err(|e| ControlError::Certificate(format!("{}/{name}.pem: {e}", directory.display())))?;
     Ok(issued)
 }
 
@@ -114,7 +119,10 @@ mod tests {
     #[test]
     fn a_missing_certificate_says_what_to_put_where() {
         let dir = tempfile::tempdir().unwrap();
-        let error = CertificateIssuer::Directory(dir.path().to_owned()).certificate_for("contoso.connect.example").unwrap_err().to_string();
+        let error = CertificateIssuer::Directory(dir.path().to_owned())
+            .certificate_for("contoso.connect.example")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("contoso.connect.example.pem") && error.contains("put a certificate"), "{error}");
     }
 

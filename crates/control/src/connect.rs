@@ -3,9 +3,9 @@
 
 use crate::account::{self, Administrator, Organization};
 use crate::events::{Event, State, Step};
-use crate::objects::{accepted_domain, application, inbound_connector, outbound_connector, permissions, rules};
 use crate::objects::permissions::Permission;
 use crate::objects::rules::Stage;
+use crate::objects::{accepted_domain, application, inbound_connector, outbound_connector, permissions, rules};
 use crate::{Result, Settings, Wish, certificate, directory, probe};
 use m365::{Client, Identity};
 use serde::Serialize;
@@ -23,7 +23,14 @@ pub(crate) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(crate) fn new(wish: Wish, client: &'a Client, store: &'a Store, settings: &'a Settings, approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send), show: &'a mut (dyn FnMut(Event) + Send)) -> Work<'a> {
+    pub(crate) fn new(
+        wish: Wish,
+        client: &'a Client,
+        store: &'a Store,
+        settings: &'a Settings,
+        approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send),
+        show: &'a mut (dyn FnMut(Event) + Send),
+    ) -> Work<'a> {
         Work { wish, client, store, settings, approve, show }
     }
     pub(crate) fn show(&mut self, event: Event) {
@@ -41,7 +48,14 @@ pub struct Connected {
 
 /// Connects the tenant that `wish` names, or the one whose administrator signs in. `approve` is shown the
 /// permissions before they are granted; `show` is told everything as it happens.
-pub async fn connect(wish: Wish, client: &Client, store: &Store, settings: &Settings, approve: &mut (dyn FnMut(&[Permission]) -> bool + Send), show: &mut (dyn FnMut(Event) + Send)) -> Result<Connected> {
+pub async fn connect(
+    wish: Wish,
+    client: &Client,
+    store: &Store,
+    settings: &Settings,
+    approve: &mut (dyn FnMut(&[Permission]) -> bool + Send),
+    show: &mut (dyn FnMut(Event) + Send),
+) -> Result<Connected> {
     let mut work = Work::new(wish, client, store, settings, approve, show);
     let admin = account::sign_in(&mut work).await?;
     let organization = account::organization(&work, &admin.identity).await?;
@@ -76,7 +90,11 @@ async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, admin: 
         tenant.routing = Routing::Everyone;
         work.store.put_tenant(tenant).await?;
     }
-    work.show(Event::new(Step::Rules, State::Done, format!("mail of {} is routed through Posthouse", tenant.domains.join(", "))));
+    work.show(Event::new(
+        Step::Rules,
+        State::Done,
+        format!("mail of {} is routed through Posthouse", tenant.domains.join(", ")),
+    ));
     Ok(())
 }
 

@@ -25,7 +25,10 @@ pub(crate) async fn synchronise(work: &mut Work<'_>, identity: &Identity) -> Res
     let users = work.client.graph_list(identity, &format!("users?$select={select}&$top=999")).await?;
     let mut directory = Directory { users: users.iter().filter_map(user).collect(), ..Directory::default() };
     directory.mailboxes = users.iter().filter_map(likely_mailbox).collect();
-    let groups = work.client.graph_list(identity, "groups?$select=id,displayName,mail,mailEnabled,securityEnabled,groupTypes&$top=999").await?;
+    let groups = work
+        .client
+        .graph_list(identity, "groups?$select=id,displayName,mail,mailEnabled,securityEnabled,groupTypes&$top=999")
+        .await?;
     for (n, found) in groups.iter().enumerate() {
         let Some(id) = text(found, "id") else { continue };
         let members = work.client.graph_list(identity, &format!("groups/{id}/members?$select=id&$top=999")).await?;
@@ -35,7 +38,16 @@ pub(crate) async fn synchronise(work: &mut Work<'_>, identity: &Identity) -> Res
         }
     }
     work.store.replace_directory(identity.tenant(), &directory).await?;
-    work.show(Event::new(Step::Directory, State::Done, format!("{} users, {} of them with a mail address, {} groups", directory.users.len(), directory.mailboxes.len(), directory.groups.len())));
+    work.show(Event::new(
+        Step::Directory,
+        State::Done,
+        format!(
+            "{} users, {} of them with a mail address, {} groups",
+            directory.users.len(),
+            directory.mailboxes.len(),
+            directory.groups.len()
+        ),
+    ));
     Ok(())
 }
 
@@ -46,7 +58,11 @@ pub(crate) async fn confirm_mailboxes(work: &mut Work<'_>, app: &Identity) -> Re
     directory.mailboxes = rows.into_iter().map(Value::Object).filter_map(|row| mailbox(&row)).collect();
     let known: HashSet<&str> = directory.users.iter().map(|u| u.id.as_str()).collect();
     let strange = directory.mailboxes.iter().filter(|m| !known.contains(m.id.as_str())).count();
-    let text = format!("Exchange confirms {} mailboxes{}", directory.mailboxes.len(), if strange > 0 { format!(", {strange} of them without a user") } else { String::new() });
+    let text = format!(
+        "Exchange confirms {} mailboxes{}",
+        directory.mailboxes.len(),
+        if strange > 0 { format!(", {strange} of them without a user") } else { String::new() }
+    );
     work.store.replace_directory(app.tenant(), &directory).await?;
     work.show(Event::new(Step::Directory, State::Done, text));
     Ok(())
@@ -65,7 +81,13 @@ fn user(row: &Value) -> Option<User> {
 
 fn likely_mailbox(row: &Value) -> Option<Mailbox> {
     let address = text(row, "mail")?.to_lowercase();
-    Some(Mailbox { id: text(row, "id")?, address, display_name: text(row, "displayName").unwrap_or_default(), kind: "Unconfirmed".into(), addresses: addresses(&row["proxyAddresses"]) })
+    Some(Mailbox {
+        id: text(row, "id")?,
+        address,
+        display_name: text(row, "displayName").unwrap_or_default(),
+        kind: "Unconfirmed".into(),
+        addresses: addresses(&row["proxyAddresses"]),
+    })
 }
 
 fn mailbox(row: &Value) -> Option<Mailbox> {
@@ -88,5 +110,11 @@ fn group(row: &Value, id: String, members: &[Value]) -> Group {
         (_, Some(true), _) => "distribution",
         _ => "security",
     };
-    Group { id, display_name: text(row, "displayName").unwrap_or_default(), mail: text(row, "mail").map(|m| m.to_lowercase()), kind: kind.into(), members: members.iter().filter_map(|m| text(m, "id")).collect() }
+    Group {
+        id,
+        display_name: text(row, "displayName").unwrap_or_default(),
+        mail: text(row, "mail").map(|m| m.to_lowercase()),
+        kind: kind.into(),
+        members: members.iter().filter_map(|m| text(m, "id")).collect(),
+    }
 }

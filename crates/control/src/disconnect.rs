@@ -13,11 +13,29 @@ use store::Store;
 use tenant::{Routing, Tenant, TenantId};
 
 /// Held mail and the journal stay. The tenant is forgotten only when the proof is complete.
-pub async fn disconnect(id: TenantId, client: &Client, store: &Store, settings: &Settings, show: &mut (dyn FnMut(Event) + Send)) -> Result<Proof> {
+pub async fn disconnect(
+    id: TenantId,
+    client: &Client,
+    store: &Store,
+    settings: &Settings,
+    show: &mut (dyn FnMut(Event) + Send),
+) -> Result<Proof> {
     let nothing_to_approve = &mut |_: &[crate::Permission]| false;
-    let mut work = Work::new(Wish { tenant: Some(id.to_string()), sign_in: SignIn::DeviceCode, probe_recipient: None }, client, store, settings, nothing_to_approve, show);
-    let mut tenant = store.tenant(id).await?.ok_or_else(|| ControlError::Refused(format!("tenant {id} is not connected")))?;
-    let application = App::known(store, id).await?.ok_or_else(|| ControlError::Refused("no application of ours is known in this tenant; it was never connected as far as that".into()))?;
+    let mut work = Work::new(
+        Wish { tenant: Some(id.to_string()), sign_in: SignIn::DeviceCode, probe_recipient: None },
+        client,
+        store,
+        settings,
+        nothing_to_approve,
+        show,
+    );
+    let mut tenant =
+        store.tenant(id).await?.ok_or_else(|| ControlError::Refused(format!("tenant {id} is not connected")))?;
+    let application = App::known(store, id).await?.ok_or_else(|| {
+        ControlError::Refused(
+            "no application of ours is known in this tenant; it was never connected as far as that".into(),
+        )
+    })?;
     let app = application.identity(id);
     let mut proof = Proof::default();
     close_the_way_out(&mut work, &app, &mut proof).await;
@@ -67,9 +85,15 @@ async fn close_the_way_back(work: &mut Work<'_>, app: &Identity, tenant: &Tenant
 
 async fn look(work: &Work<'_>, app: &Identity, tenant: &Tenant, proof: &mut Proof) {
     for name in rules::NAMES {
-        proof.add(&format!("mail flow rule “{name}”"), "Get-TransportRule", exchange::shown(work, app, rules::KIND, name).await);
+        proof.add(
+            &format!("mail flow rule “{name}”"),
+            "Get-TransportRule",
+            exchange::shown(work, app, rules::KIND, name).await,
+        );
     }
-    for (kind, name) in [(outbound_connector::KIND, outbound_connector::NAME), (inbound_connector::KIND, inbound_connector::NAME)] {
+    for (kind, name) in
+        [(outbound_connector::KIND, outbound_connector::NAME), (inbound_connector::KIND, inbound_connector::NAME)]
+    {
         proof.add(&format!("connector “{name}”"), &format!("Get-{kind}"), exchange::shown(work, app, kind, name).await);
     }
     let domain = &tenant.connector_domain;
@@ -79,11 +103,18 @@ async fn look(work: &Work<'_>, app: &Identity, tenant: &Tenant, proof: &mut Proo
         Err(e) => Shown::Unknown { why: e.to_string() },
     };
     proof.add(&format!("domain {domain}"), "GET /domains", shown);
-    let accepted = match work.client.exchange(app, "Get-AcceptedDomain", serde_json::json!({"ResultSize": "Unlimited"})).await {
-        Ok(answer) if answer.rows.iter().any(|r| r.get("DomainName").and_then(|d| d.as_str()).is_some_and(|d| d.eq_ignore_ascii_case(domain))) => Shown::StillThere { what: domain.clone() },
-        Ok(_) => Shown::Absent,
-        Err(e) => Shown::Unknown { why: e.to_string() },
-    };
+    let accepted =
+        match work.client.exchange(app, "Get-AcceptedDomain", serde_json::json!({"ResultSize": "Unlimited"})).await {
+            Ok(answer)
+                if answer.rows.iter().any(|r| {
+                    r.get("DomainName").and_then(|d| d.as_str()).is_some_and(|d| d.eq_ignore_ascii_case(domain))
+                }) =>
+            {
+                Shown::StillThere { what: domain.clone() }
+            }
+            Ok(_) => Shown::Absent,
+            Err(e) => Shown::Unknown { why: e.to_string() },
+        };
     proof.add(&format!("accepted domain {domain}"), "Get-AcceptedDomain", accepted);
 }
 
@@ -99,7 +130,9 @@ async fn remove_the_application(work: &mut Work<'_>, app: &Identity, application
             Err(M365Error::Token { code: Some(700_016 | 7_000_229 | 700_027), .. }) => break Shown::Absent,
             Err(e) if !e.is_temporary() => break Shown::Unknown { why: e.to_string() },
             // Microsoft forgets no faster than it learns
-            _ if Instant::now() > until || !proof.failures.is_empty() => break Shown::StillThere { what: application.app_id.clone() },
+            _ if Instant::now() > until || !proof.failures.is_empty() => {
+                break Shown::StillThere { what: application.app_id.clone() };
+            }
             _ => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(limits::LOOK_MAX);

@@ -27,26 +27,55 @@ pub(crate) struct Tokens {
 pub(crate) async fn prepare(work: &Work<'_>, tenant: &Tenant) -> Result<Tokens> {
     let token = async |direction| -> Result<String> {
         let token = certificate::secret()?.expose()[..24].to_owned();
-        work.store.put_probe(&Probe { token: token.clone(), tenant: tenant.id, direction, created: Timestamp::now() }).await?;
+        work.store
+            .put_probe(&Probe { token: token.clone(), tenant: tenant.id, direction, created: Timestamp::now() })
+            .await?;
         Ok(token)
     };
     Ok(Tokens { inbound: token(Direction::Inbound).await?, outbound: token(Direction::Outbound).await? })
 }
 
-pub(crate) async fn prove(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, tokens: &Tokens, administrator: &str) -> Result<()> {
+pub(crate) async fn prove(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &Tenant,
+    tokens: &Tokens,
+    administrator: &str,
+) -> Result<()> {
     let recipient = recipient(work, app, tenant, administrator).await?;
     work.show(Event::new(Step::Probe, State::Doing, format!("a probe from outside to {recipient}")));
-    let inbound = Outgoing { sender: format!("probe@{}", work.settings.zone), recipient: recipient.clone(), token: tokens.inbound.clone(), with_certificate: false };
+    let inbound = Outgoing {
+        sender: format!("probe@{}", work.settings.zone),
+        recipient: recipient.clone(),
+        token: tokens.inbound.clone(),
+        with_certificate: false,
+    };
     let took = round_trip(work, tenant, &inbound, Direction::Inbound).await?;
     delivered(work, app, &inbound).await?;
-    work.show(Event::new(Step::Probe, State::Done, format!("inbound: out to the gateway and back into the mailbox in {:.1} s", took.as_secs_f64())));
+    work.show(Event::new(
+        Step::Probe,
+        State::Done,
+        format!("inbound: out to the gateway and back into the mailbox in {:.1} s", took.as_secs_f64()),
+    ));
 
     let sender = if tenant.owns_address(&recipient) { recipient } else { administrator.to_owned() };
-    let outbound = Outgoing { sender: sender.clone(), recipient: format!("probe-{}@{}", tokens.outbound, work.settings.zone), token: tokens.outbound.clone(), with_certificate: true };
+    let outbound = Outgoing {
+        sender: sender.clone(),
+        recipient: format!("probe-{}@{}", tokens.outbound, work.settings.zone),
+        token: tokens.outbound.clone(),
+        with_certificate: true,
+    };
     work.show(Event::new(Step::Probe, State::Doing, format!("a probe from {sender} to the outside")));
     let took = round_trip(work, tenant, &outbound, Direction::Outbound).await?;
     arrived(work, &outbound).await?;
-    work.show(Event::new(Step::Probe, State::Done, format!("outbound: out to the gateway, back, and out into the Internet without our mark in {:.1} s", took.as_secs_f64())));
+    work.show(Event::new(
+        Step::Probe,
+        State::Done,
+        format!(
+            "outbound: out to the gateway, back, and out into the Internet without our mark in {:.1} s",
+            took.as_secs_f64()
+        ),
+    ));
     Ok(())
 }
 
@@ -57,7 +86,9 @@ async fn recipient(work: &Work<'_>, app: &Identity, tenant: &Tenant, administrat
     let found = directory.mailboxes.iter().find(|m| m.address == wanted || m.addresses.contains(&wanted));
     match found {
         Some(mailbox) if tenant.owns_address(&mailbox.address) => Ok(mailbox.address.clone()),
-        _ => Err(ControlError::Waits(format!("{wanted} has no mailbox in this tenant; name one for the probe with --probe-recipient ADDRESS"))),
+        _ => Err(ControlError::Waits(format!(
+            "{wanted} has no mailbox in this tenant; name one for the probe with --probe-recipient ADDRESS"
+        ))),
     }
 }
 
@@ -82,7 +113,11 @@ async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, dire
             tokio::time::sleep(limits::LOOK_FIRST).await;
         }
         if began.elapsed() > limits::PROBE_PATIENCE {
-            return Err(ControlError::Probe(format!("{} mail does not make the round trip: {}. No mail is routed through Posthouse", direction.as_str(), where_it_stopped(work, probe).await)));
+            return Err(ControlError::Probe(format!(
+                "{} mail does not make the round trip: {}. No mail is routed through Posthouse",
+                direction.as_str(),
+                where_it_stopped(work, probe).await
+            )));
         }
         if !told {
             work.show(Event::new(Step::Probe, State::Waiting, format!("it has not come yet ({}); a new rule may need half an hour to be in effect, sending again from time to time", where_it_stopped(work, probe).await)));
@@ -92,8 +127,14 @@ async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, dire
 }
 
 async fn handed_back(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing, direction: Direction) -> Result<bool> {
-    let filter = JourneyFilter { tenant: Some(tenant.id), probe: Some(probe.token.clone()), ..JourneyFilter::default() };
-    Ok(work.store.journeys(&filter).await?.iter().any(|j| j.outcome == Outcome::HandedBack && j.direction == Some(direction)))
+    let filter =
+        JourneyFilter { tenant: Some(tenant.id), probe: Some(probe.token.clone()), ..JourneyFilter::default() };
+    Ok(work
+        .store
+        .journeys(&filter)
+        .await?
+        .iter()
+        .any(|j| j.outcome == Outcome::HandedBack && j.direction == Some(direction)))
 }
 
 /// The leg on which it was last seen, in words.
@@ -101,9 +142,21 @@ async fn where_it_stopped(work: &Work<'_>, probe: &Outgoing) -> String {
     let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
     let refused = work.store.journeys(&filter).await.unwrap_or_default().into_iter().next();
     if let Some(journey) = refused {
-        return format!("the gateway had it (journey {}) and said {}{}", journey.id, journey.reply, journey.returned.map(|r| format!("; Microsoft said {r}")).unwrap_or_default());
+        return format!(
+            "the gateway had it (journey {}) and said {}{}",
+            journey.id,
+            journey.reply,
+            journey.returned.map(|r| format!("; Microsoft said {r}")).unwrap_or_default()
+        );
     }
-    match work.store.alerts().await.unwrap_or_default().into_iter().find(|a| Timestamp::now().as_second() - a.last.as_second() < 300) {
+    match work
+        .store
+        .alerts()
+        .await
+        .unwrap_or_default()
+        .into_iter()
+        .find(|a| Timestamp::now().as_second() - a.last.as_second() < 300)
+    {
         Some(alert) => format!("Exchange took it, and the gateway says: {}", alert.text),
         None => "Exchange took it, and it did not reach the gateway".into(),
     }
@@ -111,13 +164,23 @@ async fn where_it_stopped(work: &Work<'_>, probe: &Outgoing) -> String {
 
 async fn send(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<()> {
     let wrong = |why: String| ControlError::Probe(format!("{} does not take the probe: {why}", tenant.return_host));
-    let identity = probe.with_certificate.then(|| (tenant.certificate.chain_pem.as_str(), tenant.certificate.key_pem.expose()));
+    let identity =
+        probe.with_certificate.then(|| (tenant.certificate.chain_pem.as_str(), tenant.certificate.key_pem.expose()));
     let tls = smtp::tls::client_config(work.settings.roots.clone(), identity).map_err(|e| wrong(e.to_string()))?;
-    let found = fresh_resolver(work.settings.resolver)?.lookup_ip(format!("{}.", tenant.return_host)).await.map_err(|e| wrong(e.to_string()))?;
+    let found = fresh_resolver(work.settings.resolver)?
+        .lookup_ip(format!("{}.", tenant.return_host))
+        .await
+        .map_err(|e| wrong(e.to_string()))?;
     let mut last = "it has no address".to_owned();
     for ip in found.iter() {
         let source = work.settings.egress_address.filter(|a| a.is_ipv4() == ip.is_ipv4());
-        let target = Target { address: SocketAddr::new(ip, work.settings.return_port), server_name: tenant.return_host.clone(), helo: work.settings.gateway_hostname.clone(), source, tls: tls.clone() };
+        let target = Target {
+            address: SocketAddr::new(ip, work.settings.return_port),
+            server_name: tenant.return_host.clone(),
+            helo: work.settings.gateway_hostname.clone(),
+            source,
+            tls: tls.clone(),
+        };
         let mut connection = match Connection::open(&target).await {
             Ok(connection) => connection,
             Err(e) => {
@@ -125,7 +188,10 @@ async fn send(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<()> 
                 continue;
             }
         };
-        let delivery = connection.send(&Envelope::new(probe.sender.clone(), [probe.recipient.clone()]), &message(probe, &work.settings.zone)).await.map_err(|e| wrong(e.to_string()))?;
+        let delivery = connection
+            .send(&Envelope::new(probe.sender.clone(), [probe.recipient.clone()]), &message(probe, &work.settings.zone))
+            .await
+            .map_err(|e| wrong(e.to_string()))?;
         connection.quit().await;
         let reply = delivery.of(0);
         return if reply.is_success() { Ok(()) } else { Err(wrong(reply.to_string())) };
@@ -149,11 +215,24 @@ fn message(probe: &Outgoing, zone: &str) -> Vec<u8> {
 async fn delivered(work: &mut Work<'_>, app: &Identity, probe: &Outgoing) -> Result<()> {
     let until = Instant::now() + limits::PROBE_AGAIN;
     loop {
-        let rows = work.client.exchange(app, "Get-MessageTraceV2", json!({"SenderAddress": probe.sender, "RecipientAddress": probe.recipient})).await.map(|a| a.rows);
+        let rows = work
+            .client
+            .exchange(
+                app,
+                "Get-MessageTraceV2",
+                json!({"SenderAddress": probe.sender, "RecipientAddress": probe.recipient}),
+            )
+            .await
+            .map(|a| a.rows);
         let status = |r: &m365::Row| r.get("Status").and_then(Value::as_str).map(str::to_owned);
         match rows {
             Ok(rows) if rows.iter().filter_map(status).any(|s| s == "Delivered") => return Ok(()),
-            Ok(rows) if rows.iter().filter_map(status).any(|s| s == "Failed") => return Err(ControlError::Probe(format!("Exchange took the probe back but could not deliver it to {}", probe.recipient))),
+            Ok(rows) if rows.iter().filter_map(status).any(|s| s == "Failed") => {
+                return Err(ControlError::Probe(format!(
+                    "Exchange took the probe back but could not deliver it to {}",
+                    probe.recipient
+                )));
+            }
             Err(e) if !e.is_temporary() => {
                 work.show(Event::new(Step::Probe, State::Note, format!("the message trace cannot be read ({e})")));
                 return Ok(());
@@ -178,7 +257,10 @@ async fn arrived(work: &Work<'_>, probe: &Outgoing) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(ControlError::Probe(format!("Exchange took the outbound probe back but did not deliver it to {}: does the MX of {} lead to the gateway?", probe.recipient, work.settings.zone)));
+            return Err(ControlError::Probe(format!(
+                "Exchange took the outbound probe back but did not deliver it to {}: does the MX of {} lead to the gateway?",
+                probe.recipient, work.settings.zone
+            )));
         }
         tokio::time::sleep(limits::LOOK_FIRST).await;
     }

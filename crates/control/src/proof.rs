@@ -54,7 +54,10 @@ impl fmt::Display for Proof {
         if self.is_complete() {
             write!(f, "nothing of Posthouse is left in the tenant")
         } else {
-            write!(f, "the tenant is not proven clean; an administrator of it must remove what is listed as still there or unknown, then run the command again")
+            write!(
+                f,
+                "the tenant is not proven clean; an administrator of it must remove what is listed as still there or unknown, then run the command again"
+            )
         }
     }
 }

@@ -19,16 +19,37 @@ pub(crate) enum Action {
     Held(String),
 }
 
-pub(crate) async fn act(house: &House, attributed: &Attributed, received: &Received, message: &Message, decided: &Decided) -> Result<Action, Stop> {
+pub(crate) async fn act(
+    house: &House,
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    decided: &Decided,
+) -> Result<Action, Stop> {
     match decided.decision.verdict {
         Verdict::Pass => {
             let verdict = if decided.judged { "pass" } else { "unjudged" };
-            let marks = Marks { tenant: attributed.tenant(), direction: attributed.direction, id: &received.id, verdict, keep_probe: attributed.probe.is_some() };
+            let marks = Marks {
+                tenant: attributed.tenant(),
+                direction: attributed.direction,
+                id: &received.id,
+                verdict,
+                keep_probe: attributed.probe.is_some(),
+            };
             Ok(Action::HandBack(marked(&received.raw, &marks, &received_field(house, received))))
         }
         Verdict::Hold => {
-            let hold = new_hold(attributed, received, message, received.envelope.clone(), HoldReason::Judged, decided.decision.reasons.clone());
-            let id = hold_it(house, &hold, &received.raw).await.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
+            let hold = new_hold(
+                attributed,
+                received,
+                message,
+                received.envelope.clone(),
+                HoldReason::Judged,
+                decided.decision.reasons.clone(),
+            );
+            let id = hold_it(house, &hold, &received.raw)
+                .await
+                .map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
             Ok(Action::Held(id))
         }
     }
@@ -55,7 +76,10 @@ pub(crate) fn marked(raw: &[u8], marks: &Marks<'_>, received: &str) -> Vec<u8> {
 }
 
 fn own_fields_away(keep_probe: bool) -> Edit {
-    Edit::RemoveNamed { prefix: HEADER_PREFIX.into(), except: if keep_probe { vec![HEADER_PROBE.into()] } else { Vec::new() } }
+    Edit::RemoveNamed {
+        prefix: HEADER_PREFIX.into(),
+        except: if keep_probe { vec![HEADER_PROBE.into()] } else { Vec::new() },
+    }
 }
 
 /// RFC 5321 §4.4; the words "by <hostname> (Posthouse)" are what the loop guard counts.
@@ -72,7 +96,14 @@ pub(crate) fn date(at: jiff::Timestamp) -> String {
 }
 
 /// A message that waits here, for exactly these recipients.
-pub(crate) fn new_hold(attributed: &Attributed, received: &Received, message: &Message, envelope: Envelope, reason: HoldReason, why: Vec<String>) -> NewHold {
+pub(crate) fn new_hold(
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    envelope: Envelope,
+    reason: HoldReason,
+    why: Vec<String>,
+) -> NewHold {
     NewHold {
         tenant: attributed.id(),
         direction: attributed.direction,
@@ -100,7 +131,9 @@ fn key(raw: &[u8], envelope: &Envelope, message_id: Option<&str>, reason: HoldRe
     let mut people: Vec<&str> = envelope.recipients.iter().map(|r| r.address.as_str()).collect();
     people.sort_unstable();
     let body = &raw[mail::HeaderSection::of(raw).body_start()..];
-    let mut all = format!("{reason:?}\0{}\0{}\0{}\0", envelope.sender, people.join("\0"), message_id.unwrap_or_default()).into_bytes();
+    let mut all =
+        format!("{reason:?}\0{}\0{}\0{}\0", envelope.sender, people.join("\0"), message_id.unwrap_or_default())
+            .into_bytes();
     all.extend_from_slice(digest(&SHA256, body).as_ref());
     digest(&SHA256, &all).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -3,7 +3,7 @@
 //! domains (transport.md G2, G3; docs/trust.md). Nothing is guessed.
 
 use crate::faults::Fault;
-use crate::house::House;
+use crate::house::{House, NewAlert};
 use crate::journey::{Ended, Stop};
 use crate::receive::Received;
 use crate::tenants::Connected;
@@ -40,8 +40,18 @@ impl Attributed {
 pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attributed, Stop> {
     let seen = Seen::in_header_of(&received.raw, &house.settings.hostname);
     let id = seen.stamped_tenant().map_err(|why| unproven(received, None, why))?;
-    let found = house.tenants.find(&house.store, id).await.map_err(|e| Stop::of(&Fault::Store(e.to_string()), Some(id), &received.id))?;
-    let connected = found.ok_or_else(|| unproven(received, None, format!("Exchange Online stamped tenant {id}, which is not connected here: its connector points at us")))?;
+    let found = house
+        .tenants
+        .find(&house.store, id)
+        .await
+        .map_err(|e| Stop::of(&Fault::Store(e.to_string()), Some(id), &received.id))?;
+    let connected = found.ok_or_else(|| {
+        unproven(
+            received,
+            None,
+            format!("Exchange Online stamped tenant {id}, which is not connected here: its connector points at us"),
+        )
+    })?;
     let tenant = &connected.tenant;
     let direction = seen.routed_direction(tenant).map_err(|why| unproven(received, Some(id), why))?;
     match direction {
@@ -54,8 +64,15 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
         return Err(looping(received, id, visits));
     }
     if visits > 1 {
-        let text = format!("a message of {} came to us again (journey {}): the rule for {} mail lost its exception for the header {HEADER_PASS}; `posthouse tenant connect` puts it right", received.envelope.sender, received.id, direction.as_str());
-        raise(house, AlertKind::Loop, id, "a message came again", &text).await;
+        let text = format!(
+            "a message of {} came to us again (journey {}): the rule for {} mail lost its exception for the header {HEADER_PASS}; `posthouse tenant connect` puts it right",
+            received.envelope.sender,
+            received.id,
+            direction.as_str()
+        );
+        house
+            .raise(&NewAlert { kind: AlertKind::Loop, tenant: Some(id), subject: "a message came again".into(), text })
+            .await;
     }
     let probe = match &seen.probe {
         Some(token) => house.store.probe(token).await.ok().flatten().filter(|p| p.tenant == id).map(|p| p.token),
@@ -64,20 +81,35 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
     Ok(Attributed { direction, visits, probe, connected })
 }
 
-async fn raise(house: &House, kind: AlertKind, tenant: TenantId, subject: &str, text: &str) {
-    if let Err(e) = house.store.raise_alert(kind, Some(tenant), subject, text).await {
-        tracing::error!(error = %e, "an alert was not written");
+fn unproven(received: &Received, tenant: Option<TenantId>, why: String) -> Stop {
+    let text = format!(
+        "journey {} from {} for {}: {why}; it was refused for now",
+        received.id,
+        received.peer,
+        received.envelope.recipients.first().map_or("nobody", |r| &r.address)
+    );
+    Stop {
+        ended: Ended { outcome: Outcome::Deferred, reply: replies::not_attributed(&received.id) },
+        alert: Box::new(NewAlert { kind: AlertKind::NotAttributed, tenant, subject: replies::about(tenant), text }),
+        visits: 1,
     }
 }
 
-fn unproven(received: &Received, tenant: Option<TenantId>, why: String) -> Stop {
-    let text = format!("journey {} from {} for {}: {why}; it was refused for now", received.id, received.peer, received.envelope.recipients.first().map_or("nobody", |r| &r.address));
-    Stop { ended: Ended { outcome: Outcome::Deferred, reply: replies::not_attributed(&received.id) }, alert: (AlertKind::NotAttributed, tenant, replies::about(tenant), text), visits: 1 }
-}
-
 fn looping(received: &Received, tenant: TenantId, visits: u32) -> Stop {
-    let text = format!("a message of {} came for the {visits}th time (journey {}) and was refused for good: the routing rule lost its exception for the header {HEADER_PASS}; `posthouse tenant connect` puts it right", received.envelope.sender, received.id);
-    Stop { ended: Ended { outcome: Outcome::Refused, reply: replies::looping(&received.id) }, alert: (AlertKind::Loop, Some(tenant), "a message went round and round".into(), text), visits }
+    let text = format!(
+        "a message of {} came for the {visits}th time (journey {}) and was refused for good: the routing rule lost its exception for the header {HEADER_PASS}; `posthouse tenant connect` puts it right",
+        received.envelope.sender, received.id
+    );
+    Stop {
+        ended: Ended { outcome: Outcome::Refused, reply: replies::looping(&received.id) },
+        alert: Box::new(NewAlert {
+            kind: AlertKind::Loop,
+            tenant: Some(tenant),
+            subject: "a message went round and round".into(),
+            text,
+        }),
+        visits,
+    }
 }
 
 /// What the header says about whose message it is.
@@ -140,9 +172,17 @@ impl Seen {
     /// Exchange Online stamps its tenant's domain on what its users send; without that stamp the addresses must do.
     fn sender_is_here(&self, tenant: &Tenant, received: &Received) -> Result<(), String> {
         if let Some(org) = &self.originator_org {
-            return if tenant.owns_domain(org) { Ok(()) } else { Err(format!("{ORIGINATOR_ORG} is {org}, no domain of this tenant")) };
+            return if tenant.owns_domain(org) {
+                Ok(())
+            } else {
+                Err(format!("{ORIGINATOR_ORG} is {org}, no domain of this tenant"))
+            };
         }
-        let from_here = self.from.iter().any(|f| f.rsplit_once('@').is_some_and(|(_, rest)| tenant.owns_domain(rest.trim_end_matches(|c: char| c == '>' || c.is_whitespace()))));
+        let from_here = self.from.iter().any(|f| {
+            f.rsplit_once('@').is_some_and(|(_, rest)| {
+                tenant.owns_domain(rest.trim_end_matches(|c: char| c == '>' || c.is_whitespace()))
+            })
+        });
         if tenant.owns_address(&received.envelope.sender) || from_here {
             return Ok(());
         }

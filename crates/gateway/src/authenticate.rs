@@ -87,10 +87,14 @@ fn without_comments(value: &str) -> String {
         }
         _ => depth == 0,
     };
-    value.chars().filter(|c| !c.is_control()).filter({
-        let mut keep = keep;
-        move |c| keep(*c)
-    }).collect()
+    value
+        .chars()
+        .filter(|c| !c.is_control())
+        .filter({
+            let mut keep = keep;
+            move |c| keep(*c)
+        })
+        .collect()
 }
 
 fn scl(value: &str) -> Option<i8> {
@@ -104,7 +108,10 @@ mod tests {
     #[test]
     fn microsofts_results_are_read() {
         let line = "spf=pass (sender IP is 1.2.3.4 (x)) smtp.mailfrom=bounce@Acme.example; dkim=none (message not signed) header.d=none;dmarc=fail action=oreject header.from=acme.example;compauth=fail reason=000";
-        let seen: Vec<String> = results(line).iter().map(|r| format!("{} {} {}", r.method, r.result, r.domain.as_deref().unwrap_or("-"))).collect();
+        let seen: Vec<String> = results(line)
+            .iter()
+            .map(|r| format!("{} {} {}", r.method, r.result, r.domain.as_deref().unwrap_or("-")))
+            .collect();
         assert_eq!(seen, ["spf pass acme.example", "dkim none -", "dmarc fail acme.example", "compauth fail -"]);
         assert_eq!(results("garbage ((; = ;x=y"), []);
         assert_eq!((scl("CIP:1.2.3.4;SCL:-1;SFV:SKN"), scl("SFV:NSPM"), scl("SCL:5")), (Some(-1), None, Some(5)));

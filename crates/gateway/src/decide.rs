@@ -12,13 +12,25 @@ pub(crate) struct Decided {
     pub judged: bool,
 }
 
-pub(crate) fn decide(attributed: &Attributed, findings: Result<Vec<Finding>, Fault>, id: &str) -> Result<Decided, Stop> {
+pub(crate) fn decide(
+    attributed: &Attributed,
+    findings: Result<Vec<Finding>, Fault>,
+    id: &str,
+) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
     match findings {
-        Ok(findings) => Ok(Decided { decision: verdict::decide(&findings, policy, attributed.direction), judged: true }),
+        Ok(findings) => {
+            Ok(Decided { decision: verdict::decide(&findings, policy, attributed.direction), judged: true })
+        }
         Err(fault) => match fault.consequence(policy) {
             Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
-            Consequence::PassUnjudged => Ok(Decided { decision: Decision { verdict: Verdict::Pass, reasons: vec!["not judged: the inspection failed".into()] }, judged: false }),
+            Consequence::PassUnjudged => Ok(Decided {
+                decision: Decision {
+                    verdict: Verdict::Pass,
+                    reasons: vec!["not judged: the inspection failed".into()],
+                },
+                judged: false,
+            }),
         },
     }
 }

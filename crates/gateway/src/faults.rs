@@ -49,13 +49,25 @@ impl Fault {
     /// Kind, subject (what repeats is counted under it) and text of the alert.
     pub(crate) fn alert(&self) -> (AlertKind, &'static str, String) {
         match self {
-            Fault::Store(why) => (AlertKind::Other, "the store does not work", format!("{why}; mail is refused for now until it does")),
-            Fault::Inspection(why) => (AlertKind::Other, "a message could not be inspected", why.clone()),
-            Fault::Panic => (AlertKind::Other, "a journey panicked", "this is a defect of Posthouse; the log has the place".into()),
-            Fault::ReturnUnreachable(why) => (AlertKind::ReturnConfiguration, "the way back cannot be reached", format!("{why}; Exchange Online keeps the mail and tries again for a day")),
-            Fault::ReturnConfiguration(why) => {
-                (AlertKind::ReturnConfiguration, "Exchange Online refuses our return", format!("{why}; look at the inbound connector, the accepted domain and the certificate of this tenant; Exchange Online keeps the mail for a day"))
+            Fault::Store(why) => {
+                (AlertKind::Other, "the store does not work", format!("{why}; mail is refused for now until it does"))
             }
+            Fault::Inspection(why) => (AlertKind::Other, "a message could not be inspected", why.clone()),
+            Fault::Panic => {
+                (AlertKind::Other, "a journey panicked", "this is a defect of Posthouse; the log has the place".into())
+            }
+            Fault::ReturnUnreachable(why) => (
+                AlertKind::ReturnConfiguration,
+                "the way back cannot be reached",
+                format!("{why}; Exchange Online keeps the mail and tries again for a day"),
+            ),
+            Fault::ReturnConfiguration(why) => (
+                AlertKind::ReturnConfiguration,
+                "Exchange Online refuses our return",
+                format!(
+                    "{why}; look at the inbound connector, the accepted domain and the certificate of this tenant; Exchange Online keeps the mail for a day"
+                ),
+            ),
         }
     }
 }
@@ -75,12 +87,22 @@ mod tests {
     /// docs/failure.md is this table.
     #[test]
     fn the_documented_failures_are_the_table() {
-        let faults = [Fault::Store("why".into()), Fault::Inspection("why".into()), Fault::Panic, Fault::ReturnUnreachable("why".into()), Fault::ReturnConfiguration("why".into())];
+        let faults = [
+            Fault::Store("why".into()),
+            Fault::Inspection("why".into()),
+            Fault::Panic,
+            Fault::ReturnUnreachable("why".into()),
+            Fault::ReturnConfiguration("why".into()),
+        ];
         let mut page = "# When we are broken\n\nWritten from `crates/gateway/src/faults.rs` by its test (`UPDATE_EXPECT=1`); do not edit. `ID` is the journey's id, `why` the cause.\n\n| what is broken | Exchange Online hears | a tenant that passes the unjudged | alert |\n|---|---|---|---|\n".to_owned();
         for fault in faults {
             let pass = Policy { when_unjudged: WhenUnjudged::Pass, ..Policy::default() };
             assert_eq!(fault.consequence(&Policy::default()), Consequence::RefuseForNow);
-            let chosen = if fault.consequence(&pass) == Consequence::PassUnjudged { "handed back, `X-Posthouse-Verdict: unjudged`" } else { "the same" };
+            let chosen = if fault.consequence(&pass) == Consequence::PassUnjudged {
+                "handed back, `X-Posthouse-Verdict: unjudged`"
+            } else {
+                "the same"
+            };
             let (_, subject, text) = fault.alert();
             page += &format!("| {subject} | `{}` | {chosen} | {text} |\n", fault.reply("ID"));
         }

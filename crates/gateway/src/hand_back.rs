@@ -8,8 +8,8 @@ use crate::faults::{self, Fault};
 use crate::house::House;
 use crate::journey::{Ended, Stop};
 use crate::receive::Received;
-use crate::returns::{Said, offer};
 use crate::replies;
+use crate::returns::{Said, offer};
 use mail::{Envelope, Message};
 use smtp::Reply;
 use store::{HoldReason, JourneyEntry, Outcome};
@@ -34,13 +34,29 @@ impl HandedBack {
     }
 }
 
-pub(crate) async fn hand_back(house: &House, attributed: &Attributed, received: &Received, message: &Message, raw: Vec<u8>) -> HandedBack {
+pub(crate) async fn hand_back(
+    house: &House,
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    raw: Vec<u8>,
+) -> HandedBack {
     let (tenant, id) = (attributed.id(), &received.id);
     let said = match offer(house, &attributed.connected, &received.envelope, &raw).await {
         Ok(said) => said,
-        Err(fault) => return HandedBack { returned: Some(fault.alert().2), result: Err(Stop::of(&fault, Some(tenant), id)), held: None },
+        Err(fault) => {
+            return HandedBack {
+                returned: Some(fault.alert().2),
+                result: Err(Stop::of(&fault, Some(tenant), id)),
+                held: None,
+            };
+        }
     };
-    let mut done = HandedBack { returned: Some(words(&said)), held: None, result: Ok(Ended { outcome: Outcome::HandedBack, reply: replies::taken(id) }) };
+    let mut done = HandedBack {
+        returned: Some(words(&said)),
+        held: None,
+        result: Ok(Ended { outcome: Outcome::HandedBack, reply: replies::taken(id) }),
+    };
     let refused: Vec<usize> = (0..said.len()).filter(|n| !said[*n].reply().is_success()).collect();
     if refused.is_empty() {
         return done;
@@ -49,8 +65,12 @@ pub(crate) async fn hand_back(house: &House, attributed: &Attributed, received: 
         done.result = all_refused(&said, tenant, id);
         return done;
     }
-    let why = refused.iter().map(|n| format!("{}: {}", received.envelope.recipients[*n].address, said[*n].reply())).collect();
-    let rest = Envelope { recipients: refused.iter().map(|n| received.envelope.recipients[*n].clone()).collect(), ..received.envelope.clone() };
+    let why =
+        refused.iter().map(|n| format!("{}: {}", received.envelope.recipients[*n].address, said[*n].reply())).collect();
+    let rest = Envelope {
+        recipients: refused.iter().map(|n| received.envelope.recipients[*n].clone()).collect(),
+        ..received.envelope.clone()
+    };
     let hold = new_hold(attributed, received, message, rest, HoldReason::RefusedForNow, why);
     match hold_it(house, &hold, &received.raw).await {
         Ok(held) => {
@@ -85,7 +105,9 @@ impl Said {
     /// The fault of the way back that this answer speaks of, if it does.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self {
-            Said::Answer(reply) if faults::is_configuration(reply) => Some(Fault::ReturnConfiguration(format!("Exchange Online answered {reply}"))),
+            Said::Answer(reply) if faults::is_configuration(reply) => {
+                Some(Fault::ReturnConfiguration(format!("Exchange Online answered {reply}")))
+            }
             Said::Answer(_) => None,
             Said::Unreached(why, _) => Some(Fault::ReturnUnreachable(why.clone())),
         }

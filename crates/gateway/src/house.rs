@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use store::Store;
+use store::{AlertKind, Store};
+use tenant::TenantId;
 use tokio::sync::Semaphore;
 
 /// Shared by every session; nothing in it belongs to one message.
@@ -26,11 +27,32 @@ pub struct House {
     pub(crate) octets_under_way: AtomicUsize,
 }
 
+/// Something that somebody must look at.
+pub(crate) struct NewAlert {
+    pub kind: AlertKind,
+    pub tenant: Option<TenantId>,
+    /// What repeats is counted under it.
+    pub subject: String,
+    pub text: String,
+}
+
 impl House {
+    /// Never stops mail: an alert that cannot be written is in the log.
+    pub(crate) async fn raise(&self, alert: &NewAlert) {
+        tracing::warn!(kind = ?alert.kind, subject = %alert.subject, text = %alert.text, "alert");
+        if let Err(e) = self.store.raise_alert(alert.kind, alert.tenant, &alert.subject, &alert.text).await {
+            tracing::error!(error = %e, "an alert was not written");
+        }
+    }
+
     pub fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
         let (config, options) = name_servers(settings.resolver)?;
-        let resolver = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default()).with_options(options.clone()).build().map_err(|e| GatewayError::Resolver(e.to_string()))?;
-        let authenticator = MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
+        let resolver = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default())
+            .with_options(options.clone())
+            .build()
+            .map_err(|e| GatewayError::Resolver(e.to_string()))?;
+        let authenticator =
+            MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         Ok(Arc::new(House {
             tenants: Tenants::new(settings.roots.clone()),
             settings,
@@ -50,7 +72,14 @@ fn name_servers(resolver: Option<SocketAddr>) -> Result<(ResolverConfig, Resolve
             let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
             udp.port = server.port();
             tcp.port = server.port();
-            (ResolverConfig::from_parts(None, vec![], vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])]), ResolverOpts::default())
+            (
+                ResolverConfig::from_parts(
+                    None,
+                    vec![],
+                    vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])],
+                ),
+                ResolverOpts::default(),
+            )
         }
         None => hickory_resolver::system_conf::read_system_conf().map_err(|e| GatewayError::Resolver(e.to_string()))?,
     };

@@ -8,11 +8,24 @@ use mail::Message;
 use std::sync::Arc;
 use verdict::{Evidence, Finding, Proofs};
 
-pub(crate) async fn inspect(attributed: &Attributed, received: &Arc<Received>, message: &Message, proofs: Proofs) -> Result<Vec<Finding>, Fault> {
-    let (connected, received, message, direction) = (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
+pub(crate) async fn inspect(
+    attributed: &Attributed,
+    received: &Arc<Received>,
+    message: &Message,
+    proofs: Proofs,
+) -> Result<Vec<Finding>, Fault> {
+    let (connected, received, message, direction) =
+        (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let look = move || {
-        let evidence = Evidence { direction, envelope: &received.envelope, message: &message, proofs: &proofs, own_domains: &connected.tenant.domains, people: &connected.people };
+        let evidence = Evidence {
+            direction,
+            envelope: &received.envelope,
+            message: &message,
+            proofs: &proofs,
+            own_domains: &connected.tenant.domains,
+            people: &connected.people,
+        };
         verdict::inspect(&evidence)
     };
     let panicked = || Fault::Inspection("a detector panicked".into());
@@ -22,6 +35,8 @@ pub(crate) async fn inspect(attributed: &Attributed, received: &Arc<Received>, m
     match tokio::time::timeout(limits::INSPECT_BUDGET, tokio::task::spawn_blocking(look)).await {
         Ok(Ok(findings)) => Ok(findings),
         Ok(Err(_)) => Err(panicked()),
-        Err(_) => Err(Fault::Inspection(format!("the detectors did not end within {} s", limits::INSPECT_BUDGET.as_secs()))),
+        Err(_) => {
+            Err(Fault::Inspection(format!("the detectors did not end within {} s", limits::INSPECT_BUDGET.as_secs())))
+        }
     }
 }

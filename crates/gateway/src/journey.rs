@@ -6,7 +6,7 @@ use crate::authenticate::authenticate;
 use crate::decide::decide;
 use crate::faults::Fault;
 use crate::hand_back::hand_back;
-use crate::house::House;
+use crate::house::{House, NewAlert};
 use crate::inspect::inspect;
 use crate::log::Log;
 use crate::parse::parse;
@@ -14,7 +14,7 @@ use crate::receive::Received;
 use crate::replies;
 use smtp::Reply;
 use std::sync::Arc;
-use store::{AlertKind, Outcome};
+use store::Outcome;
 use tenant::TenantId;
 
 /// How a journey ended: what Exchange Online hears, and what the journal says.
@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 /// Why a journey stops before its end. Nothing was relayed, nothing is lost: Exchange Online has the message.
 pub(crate) struct Stop {
     pub ended: Ended,
-    pub alert: (AlertKind, Option<TenantId>, String, String),
+    pub alert: Box<NewAlert>,
     /// How often the message came, where that is why it stops.
     pub visits: u32,
 }
@@ -34,7 +34,11 @@ pub(crate) struct Stop {
 impl Stop {
     pub(crate) fn of(fault: &Fault, tenant: Option<TenantId>, id: &str) -> Stop {
         let (kind, subject, text) = fault.alert();
-        Stop { ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) }, alert: (kind, tenant, subject.to_owned(), text), visits: 1 }
+        Stop {
+            ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) },
+            alert: Box::new(NewAlert { kind, tenant, subject: subject.to_owned(), text }),
+            visits: 1,
+        }
     }
 }
 
@@ -47,7 +51,7 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     log.entry.probe = attributed.probe.clone();
 
     let message = log.step("parse", parse(received)).await;
-    log.entry.message_id = message.message_id();
+    log.entry.message_id = message.message_id().or(log.entry.message_id.take());
     log.entry.subject = message.subject();
     log.entry.anomalies = message.anomalies().iter().map(ToString::to_string).collect();
 
@@ -66,6 +70,8 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
             log.entry.held = Some(id);
             Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) })
         }
-        Action::HandBack(raw) => log.step("hand back", hand_back(house, &attributed, received, &message, raw)).await.finish(&mut log.entry),
+        Action::HandBack(raw) => {
+            log.step("hand back", hand_back(house, &attributed, received, &message, raw)).await.finish(&mut log.entry)
+        }
     }
 }

@@ -5,14 +5,14 @@
 mod journey;
 
 // the eight steps, in order
-mod receive;
-mod attribute;
-mod parse;
-mod authenticate;
-mod inspect;
-mod decide;
 mod act;
+mod attribute;
+mod authenticate;
+mod decide;
 mod hand_back;
+mod inspect;
+mod parse;
+mod receive;
 
 mod faults;
 mod house;

@@ -50,7 +50,10 @@ impl Log {
     pub(crate) async fn step<T>(&mut self, name: &str, step: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let result = step.await;
-        self.entry.steps.push(StepTime { step: name.into(), micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX) });
+        self.entry.steps.push(StepTime {
+            step: name.into(),
+            micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
         result
     }
 

@@ -4,7 +4,7 @@
 
 use crate::attribute::HEADER_PROBE;
 use crate::faults::Fault;
-use crate::house::House;
+use crate::house::{House, NewAlert};
 use crate::journey::{Ended, Stop, journey};
 use crate::log::Log;
 use crate::{limits, replies};
@@ -62,15 +62,28 @@ impl Session {
         }
         let ip = canonical(self.peer.ip());
         if !settings.microsoft_ranges.iter().any(|range| range.contains(&ip)) {
-            return Trust::No(format!("its certificate is Microsoft's, but {ip} is in none of gateway.microsoft_ranges"));
+            return Trust::No(format!(
+                "its certificate is Microsoft's, but {ip} is in none of gateway.microsoft_ranges"
+            ));
         }
         Trust::Microsoft
     }
 
     /// The alert is counted under the peer's address, so that a flood is one row.
     async fn untrusted(&self, why: &str) -> Reply {
-        let text = format!("{} (calls itself {:?}) tried to hand us mail: {why}; nothing was taken", self.peer.ip(), self.helo);
-        raise(&self.house, (AlertKind::UntrustedPeer, None, self.peer.ip().to_string(), text)).await;
+        let text = format!(
+            "{} (calls itself {:?}) tried to hand us mail: {why}; nothing was taken",
+            self.peer.ip(),
+            self.helo
+        );
+        self.house
+            .raise(&NewAlert {
+                kind: AlertKind::UntrustedPeer,
+                tenant: None,
+                subject: self.peer.ip().to_string(),
+                text,
+            })
+            .await;
         replies::untrusted()
     }
 
@@ -152,8 +165,17 @@ impl Handler for Session {
 
     async fn message(&mut self, envelope: Envelope, raw: Bytes) -> Reply {
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let received = Arc::new(Received { id: uuid::Uuid::now_v7().to_string(), at: jiff::Timestamp::now(), peer: self.peer, helo: self.helo.clone(), envelope, raw, micros });
-        let to_probes = received.envelope.recipients.iter().all(|r| probe_token(&r.address, &self.house.settings.zone).is_some());
+        let received = Arc::new(Received {
+            id: uuid::Uuid::now_v7().to_string(),
+            at: jiff::Timestamp::now(),
+            peer: self.peer,
+            helo: self.helo.clone(),
+            envelope,
+            raw,
+            micros,
+        });
+        let to_probes =
+            received.envelope.recipients.iter().all(|r| probe_token(&r.address, &self.house.settings.zone).is_some());
         let routed = HeaderSection::of(&received.raw).fields().any(|f| f.is(HEADER_ROUTE));
         let reply = if to_probes && !routed {
             swallow(&self.house, &received).await
@@ -176,13 +198,14 @@ pub async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
         let walked = journey(&inside, &message, &mut log).await;
         (walked, log)
     });
-    let (walked, mut log) = walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
+    let (walked, mut log) =
+        walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
     let Ended { outcome, reply } = match walked {
         Ok(ended) => ended,
         Err(stop) => {
             log.entry.visits = log.entry.visits.max(stop.visits);
-            log.entry.tenant = log.entry.tenant.or(stop.alert.1);
-            raise(&house, stop.alert).await;
+            log.entry.tenant = log.entry.tenant.or(stop.alert.tenant);
+            house.raise(&stop.alert).await;
             stop.ended
         }
     };
@@ -191,13 +214,6 @@ pub async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
         tracing::error!(journey = %received.id, error = %e, "the journal was not written");
     }
     reply
-}
-
-async fn raise(house: &House, (kind, tenant, subject, text): (AlertKind, Option<tenant::TenantId>, String, String)) {
-    tracing::warn!(?kind, %subject, %text, "alert");
-    if let Err(e) = house.store.raise_alert(kind, tenant, &subject, &text).await {
-        tracing::error!(error = %e, "an alert was not written");
-    }
 }
 
 /// A probe that came all the way round: its header is kept as proof, and it ends here.
@@ -217,7 +233,16 @@ async fn swallow(house: &House, received: &Received) -> Reply {
             None => Ok(None),
         };
         let arrived = match probe {
-            Ok(Some(probe)) => house.store.put_probe_arrival(&ProbeArrival { token: probe.token.clone(), at: received.at, headers: headers.clone(), mark_seen }).await.map(|()| probe),
+            Ok(Some(probe)) => house
+                .store
+                .put_probe_arrival(&ProbeArrival {
+                    token: probe.token.clone(),
+                    at: received.at,
+                    headers: headers.clone(),
+                    mark_seen,
+                })
+                .await
+                .map(|()| probe),
             Ok(None) => return replies::no_such_mailbox(),
             Err(e) => Err(e),
         };

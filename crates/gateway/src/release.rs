@@ -22,11 +22,23 @@ pub async fn release(store: &Store, settings: &Settings, held_id: &str) -> Resul
 
 async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
     let hold = &held.hold;
-    let connected = house.tenants.find(&house.store, hold.tenant).await?.ok_or(GatewayError::NotConnected(hold.tenant))?;
+    let connected =
+        house.tenants.find(&house.store, hold.tenant).await?.ok_or(GatewayError::NotConnected(hold.tenant))?;
     let body = house.store.held_body(&held.id).await?;
-    let marks = Marks { tenant: &connected.tenant, direction: hold.direction, id: &hold.journey, verdict: "released", keep_probe: hold.probe };
-    let raw = marked(&body, &marks, &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())));
-    let said = offer(house, &connected, &hold.envelope, &raw).await.map_err(|fault| GatewayError::Return(fault.alert().2))?;
+    let marks = Marks {
+        tenant: &connected.tenant,
+        direction: hold.direction,
+        id: &hold.journey,
+        verdict: "released",
+        keep_probe: hold.probe,
+    };
+    let raw = marked(
+        &body,
+        &marks,
+        &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())),
+    );
+    let said =
+        offer(house, &connected, &hold.envelope, &raw).await.map_err(|fault| GatewayError::Return(fault.alert().2))?;
     let waiting: Vec<usize> = (0..said.len()).filter(|n| !said[*n].reply().is_success()).collect();
     if waiting.is_empty() {
         house.store.delete_held(&held.id).await?;
@@ -34,7 +46,8 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         // those who have it now must not get it again with the next release
         let mut rest = NewHold { key: format!("{}:{}", hold.key, waiting.len()), ..hold.clone() };
         rest.envelope.recipients = waiting.iter().map(|n| hold.envelope.recipients[*n].clone()).collect();
-        rest.why = waiting.iter().map(|n| format!("{}: {}", hold.envelope.recipients[*n].address, said[*n].reply())).collect();
+        rest.why =
+            waiting.iter().map(|n| format!("{}: {}", hold.envelope.recipients[*n].address, said[*n].reply())).collect();
         house.store.hold(&rest, &body).await?;
         house.store.delete_held(&held.id).await?;
     }
@@ -79,7 +92,13 @@ async fn retry(house: &House, held: &Held, tried: &mut HashMap<String, usize>) {
 async fn still_refused(house: &House, held: &Held, why: &str, due: usize) {
     tracing::warn!(held = %held.id, why, "still refused");
     if due == limits::RETRY_MINUTES.len() {
-        let text = format!("held message {} was refused for {} recipients again and is not tried any more: {why}; `posthouse held release {}` tries it once", held.id, held.hold.envelope.recipients.len(), held.id);
-        let _ = house.store.raise_alert(AlertKind::Other, Some(held.hold.tenant), "refused recipients wait", &text).await;
+        let text = format!(
+            "held message {} was refused for {} recipients again and is not tried any more: {why}; `posthouse held release {}` tries it once",
+            held.id,
+            held.hold.envelope.recipients.len(),
+            held.id
+        );
+        let _ =
+            house.store.raise_alert(AlertKind::Other, Some(held.hold.tenant), "refused recipients wait", &text).await;
     }
 }

@@ -39,7 +39,12 @@ impl Connections {
         if !lanes.contains_key(&key) {
             lanes.retain(|(id, revision), _| *id != key.0 || *revision > key.1);
         }
-        lanes.entry(key).or_insert_with(|| Arc::new(Lane { idle: Mutex::default(), room: Semaphore::new(limits::RETURN_CONNECTIONS_MAX) })).clone()
+        lanes
+            .entry(key)
+            .or_insert_with(|| {
+                Arc::new(Lane { idle: Mutex::default(), room: Semaphore::new(limits::RETURN_CONNECTIONS_MAX) })
+            })
+            .clone()
     }
 }
 
@@ -59,19 +64,30 @@ impl Lane {
 
 /// Offers the message to the tenant's host; what it said about each recipient, in order. `Err` when nothing could
 /// even be offered.
-pub(crate) async fn offer(house: &House, connected: &Connected, envelope: &Envelope, raw: &[u8]) -> Result<Vec<Said>, Fault> {
+pub(crate) async fn offer(
+    house: &House,
+    connected: &Connected,
+    envelope: &Envelope,
+    raw: &[u8],
+) -> Result<Vec<Said>, Fault> {
     let lane = house.connections.lane(connected);
     let _room = lane.room.acquire().await.map_err(|_| Fault::Panic)?;
     let mut said: Vec<Option<Said>> = vec![None; envelope.recipients.len()];
     for part in portions(envelope) {
-        let portion = Envelope { recipients: part.iter().map(|n| envelope.recipients[*n].clone()).collect(), ..envelope.clone() };
+        let portion =
+            Envelope { recipients: part.iter().map(|n| envelope.recipients[*n].clone()).collect(), ..envelope.clone() };
         match transaction(house, connected, &lane, &portion, raw).await {
             Ok(replies) => part.iter().zip(replies).for_each(|(n, reply)| said[*n] = Some(Said::Answer(reply))),
             Err(fault) if said.iter().all(Option::is_none) => return Err(fault),
-            Err(fault) => part.iter().for_each(|n| said[*n] = Some(Said::Unreached(fault.alert().2, replies::return_unreachable("-")))),
+            Err(fault) => part
+                .iter()
+                .for_each(|n| said[*n] = Some(Said::Unreached(fault.alert().2, replies::return_unreachable("-")))),
         }
     }
-    Ok(said.into_iter().map(|s| s.unwrap_or_else(|| Said::Unreached("not offered".into(), replies::return_unreachable("-")))).collect())
+    Ok(said
+        .into_iter()
+        .map(|s| s.unwrap_or_else(|| Said::Unreached("not offered".into(), replies::return_unreachable("-"))))
+        .collect())
 }
 
 /// Indices of recipients for each transaction: no domain more often than Exchange Online takes.
@@ -92,7 +108,13 @@ fn portions(envelope: &Envelope) -> Vec<Vec<usize>> {
 }
 
 /// One transaction, on a kept connection if there is one; one that the host closed in the meantime is not its refusal.
-async fn transaction(house: &House, connected: &Connected, lane: &Lane, envelope: &Envelope, raw: &[u8]) -> Result<Vec<Reply>, Fault> {
+async fn transaction(
+    house: &House,
+    connected: &Connected,
+    lane: &Lane,
+    envelope: &Envelope,
+    raw: &[u8],
+) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
     let replies = |delivery: &smtp::Delivery| (0..envelope.recipients.len()).map(|n| delivery.of(n).clone()).collect();
     while let Some(mut kept) = lane.take() {
@@ -113,12 +135,27 @@ async fn transaction(house: &House, connected: &Connected, lane: &Lane, envelope
 
 async fn open(house: &House, connected: &Connected) -> Result<Connection, Fault> {
     let host = &connected.tenant.return_host;
-    let tls = connected.tls.clone().map_err(|why| Fault::ReturnConfiguration(format!("the return certificate of {} cannot be used: {why}", connected.tenant.connector_domain)))?;
-    let found = house.resolver.lookup_ip(format!("{host}.")).await.map_err(|e| Fault::ReturnUnreachable(format!("{host} has no address: {e}")))?;
+    let tls = connected.tls.clone().map_err(|why| {
+        Fault::ReturnConfiguration(format!(
+            "the return certificate of {} cannot be used: {why}",
+            connected.tenant.connector_domain
+        ))
+    })?;
+    let found = house
+        .resolver
+        .lookup_ip(format!("{host}."))
+        .await
+        .map_err(|e| Fault::ReturnUnreachable(format!("{host} has no address: {e}")))?;
     let mut last = Fault::ReturnUnreachable(format!("{host} has no address"));
     for ip in found.iter() {
         let source = house.settings.egress_address.filter(|a| a.is_ipv4() == ip.is_ipv4());
-        let target = Target { address: SocketAddr::new(ip, house.settings.return_port), server_name: host.clone(), helo: house.settings.hostname.clone(), source, tls: tls.clone() };
+        let target = Target {
+            address: SocketAddr::new(ip, house.settings.return_port),
+            server_name: host.clone(),
+            helo: house.settings.hostname.clone(),
+            source,
+            tls: tls.clone(),
+        };
         match Connection::open(&target).await {
             Ok(connection) => return Ok(connection),
             Err(e) => last = Fault::ReturnUnreachable(e.to_string()),
@@ -133,7 +170,10 @@ mod tests {
 
     #[test]
     fn no_domain_has_more_than_two_hundred_recipients_in_a_transaction() {
-        let envelope = Envelope::new("a@b.example", (0..450).map(|n| format!("u{n}@Big.example")).chain((0..10).map(|n| format!("u{n}@small.example"))));
+        let envelope = Envelope::new(
+            "a@b.example",
+            (0..450).map(|n| format!("u{n}@Big.example")).chain((0..10).map(|n| format!("u{n}@small.example"))),
+        );
         let parts = portions(&envelope);
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [210, 200, 50]);
         let mut all: Vec<usize> = parts.concat();

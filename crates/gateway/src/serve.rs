@@ -68,14 +68,25 @@ pub struct Running {
 
 pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayError> {
     let tls = smtp::tls::server_config(&settings.chain_pem, settings.key_pem.expose())?;
-    let server = ServerSettings { hostname: settings.hostname.clone(), octets_max: smtp::limits::MESSAGE_OCTETS_MAX, tls: tls.into() };
-    let listener = TcpListener::bind(settings.listen).await.map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
-    let smtp_address = listener.local_addr().map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
+    let server = ServerSettings {
+        hostname: settings.hostname.clone(),
+        octets_max: smtp::limits::MESSAGE_OCTETS_MAX,
+        tls: tls.into(),
+    };
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
+    let smtp_address =
+        listener.local_addr().map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
     let house = House::new(settings, store)?;
-    let mut tasks = vec![tokio::spawn(accept(listener, server, house.clone())), tokio::spawn(release::retry_refused(house.clone()))];
+    let mut tasks = vec![
+        tokio::spawn(accept(listener, server, house.clone())),
+        tokio::spawn(release::retry_refused(house.clone())),
+    ];
     let dns_address = match house.settings.dns_listen {
         Some(address) => {
-            let (bound, task) = zone::serve(&house, address).await.map_err(|source| GatewayError::ListenDns { address, source })?;
+            let (bound, task) =
+                zone::serve(&house, address).await.map_err(|source| GatewayError::ListenDns { address, source })?;
             tasks.push(task);
             Some(bound)
         }
@@ -115,7 +126,9 @@ impl Running {
         }
         // whoever holds all room knows that nobody is under way
         let all = u32::try_from(limits::JOURNEYS_MAX).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(limits::SHUTDOWN_PATIENCE, self.house.journeys.acquire_many(all)).await.map(|room| room.map(|r| r.forget()));
+        let _ = tokio::time::timeout(limits::SHUTDOWN_PATIENCE, self.house.journeys.acquire_many(all))
+            .await
+            .map(|room| room.map(|r| r.forget()));
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }

@@ -76,9 +76,12 @@ impl Tenants {
 
     async fn connected(&self, store: &Store, tenant: Tenant, revision: i64) -> store::Result<Connected> {
         let directory = store.directory(tenant.id).await?;
-        let named = |name: &str, address: Option<&String>| Some((impersonation::normalise(name), address?.clone())).filter(|(n, _)| !n.is_empty());
+        let named = |name: &str, address: Option<&String>| {
+            Some((impersonation::normalise(name), address?.clone())).filter(|(n, _)| !n.is_empty())
+        };
         let users = directory.users.iter().filter_map(|u| named(&u.display_name, u.mail.as_ref()));
-        let people = users.chain(directory.mailboxes.iter().filter_map(|m| named(&m.display_name, Some(&m.address)))).collect();
+        let people =
+            users.chain(directory.mailboxes.iter().filter_map(|m| named(&m.display_name, Some(&m.address)))).collect();
         let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
@@ -87,10 +90,17 @@ impl Tenants {
 }
 
 async fn warn_of_expiry(store: &Store, tenant: &Tenant) -> store::Result<()> {
-    let Some(end) = smtp::tls::not_after(&tenant.certificate.chain_pem).and_then(|s| jiff::Timestamp::from_second(s).ok()) else { return Ok(()) };
+    let Some(end) =
+        smtp::tls::not_after(&tenant.certificate.chain_pem).and_then(|s| jiff::Timestamp::from_second(s).ok())
+    else {
+        return Ok(());
+    };
     let left = end.as_second() - jiff::Timestamp::now().as_second();
     if left < i64::try_from(limits::CERTIFICATE_WARNING.as_secs()).unwrap_or(i64::MAX) {
-        let text = format!("the return certificate of {} ends at {end}; renew it and run `posthouse tenant connect {}` again: with the old one Exchange Online answers 5.7.64", tenant.connector_domain, tenant.initial_domain);
+        let text = format!(
+            "the return certificate of {} ends at {end}; renew it and run `posthouse tenant connect {}` again: with the old one Exchange Online answers 5.7.64",
+            tenant.connector_domain, tenant.initial_domain
+        );
         store.raise_alert(AlertKind::CertificateExpires, Some(tenant.id), &tenant.connector_domain, &text).await?;
     }
     Ok(())

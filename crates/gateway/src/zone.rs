@@ -24,7 +24,12 @@ const TCP_BACKLOG: usize = 32;
 pub(crate) async fn serve(house: &Arc<House>, listen: SocketAddr) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
     let (udp, tcp) = both(listen).await?;
     let address = udp.local_addr()?;
-    let zone = Zone { store: house.store.clone(), zone: house.settings.zone.to_lowercase(), hostname: house.settings.hostname.to_lowercase(), address: house.settings.public_address };
+    let zone = Zone {
+        store: house.store.clone(),
+        zone: house.settings.zone.to_lowercase(),
+        hostname: house.settings.hostname.to_lowercase(),
+        address: house.settings.public_address,
+    };
     let mut server = Server::new(zone);
     server.register_socket(udp);
     server.register_listener(tcp, limits::ZONE_TCP_IDLE, TCP_BACKLOG);
@@ -77,7 +82,9 @@ impl Zone {
             all.extend(absolute(&self.hostname).map(|host| (RecordType::NS, RData::NS(NS(host)))));
             all.extend(data("MX", &format!("10 {}", self.hostname)));
         }
-        if name == self.hostname && let Some(ip) = self.address {
+        if name == self.hostname
+            && let Some(ip) = self.address
+        {
             all.push(match ip {
                 IpAddr::V4(v4) => (RecordType::A, RData::A(A(v4))),
                 IpAddr::V6(v6) => (RecordType::AAAA, RData::AAAA(AAAA(v6))),
@@ -101,7 +108,8 @@ fn data(kind: &str, value: &str) -> Option<(RecordType, RData)> {
     match kind {
         "A" => value.parse().ok().map(|a| (RecordType::A, RData::A(A(a)))),
         "TXT" => {
-            let parts: Vec<String> = value.as_bytes().chunks(TXT_OCTETS_MAX).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+            let parts: Vec<String> =
+                value.as_bytes().chunks(TXT_OCTETS_MAX).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
             Some((RecordType::TXT, RData::TXT(TXT::new(parts))))
         }
         "MX" => {
@@ -114,7 +122,11 @@ fn data(kind: &str, value: &str) -> Option<(RecordType, RData)> {
 
 #[async_trait::async_trait]
 impl RequestHandler for Zone {
-    async fn handle_request<R: ResponseHandler, T: hickory_resolver::net::runtime::Time>(&self, request: &Request, mut out: R) -> ResponseInfo {
+    async fn handle_request<R: ResponseHandler, T: hickory_resolver::net::runtime::Time>(
+        &self,
+        request: &Request,
+        mut out: R,
+    ) -> ResponseInfo {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         let (mut answers, mut authority) = (Vec::new(), Vec::new());
         match request.request_info() {
@@ -127,12 +139,22 @@ impl RequestHandler for Zone {
                 answers.extend(found.into_iter().map(|d| Record::from_rdata(owner.clone(), limits::ZONE_TTL_SECS, d)));
                 if answers.is_empty() && metadata.authoritative {
                     // RFC 2308 §3: without it nobody may remember that there is nothing
-                    authority.extend(absolute(&self.zone).zip(self.soa()).map(|(zone, soa)| Record::from_rdata(zone, limits::ZONE_TTL_SECS, soa)));
+                    authority.extend(
+                        absolute(&self.zone)
+                            .zip(self.soa())
+                            .map(|(zone, soa)| Record::from_rdata(zone, limits::ZONE_TTL_SECS, soa)),
+                    );
                 }
             }
             Err(_) => metadata.response_code = ResponseCode::FormErr,
         }
-        let response = MessageResponseBuilder::from_message_request(request).build(metadata, answers.iter(), std::iter::empty(), authority.iter(), std::iter::empty());
+        let response = MessageResponseBuilder::from_message_request(request).build(
+            metadata,
+            answers.iter(),
+            std::iter::empty(),
+            authority.iter(),
+            std::iter::empty(),
+        );
         match out.send_response(response).await {
             Ok(info) => info,
             Err(e) => {

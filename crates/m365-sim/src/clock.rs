@@ -20,7 +20,8 @@ impl Default for Clock {
 impl Clock {
     pub fn now(&self) -> jiff::Timestamp {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.offset();
-        jiff::Timestamp::from_nanosecond(i128::try_from(now.as_nanos()).unwrap_or_default()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        jiff::Timestamp::from_nanosecond(i128::try_from(now.as_nanos()).unwrap_or_default())
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
     /// Seconds since 1970.
     pub fn unix(&self) -> i64 {

@@ -36,7 +36,12 @@ impl IntoResponse for Wrong {
     }
 }
 
-pub async fn serve(world: World, transport: Transport, endpoints: Value, listen: SocketAddr) -> std::io::Result<SocketAddr> {
+pub async fn serve(
+    world: World,
+    transport: Transport,
+    endpoints: Value,
+    listen: SocketAddr,
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let router = router(Door { world, transport, endpoints });
@@ -58,13 +63,34 @@ fn router(door: Door) -> Router {
         .route("/mailboxes", axum::routing::delete(empty_mailboxes))
         .route("/external", get(external))
         .route("/trace", get(trace))
-        .route("/wire", get(wire).delete(async |State(d): State<Door>| { d.world.state().wire.clear(); Json(json!({})) }))
+        .route(
+            "/wire",
+            get(wire).delete(async |State(d): State<Door>| {
+                d.world.state().wire.clear();
+                Json(json!({}))
+            }),
+        )
         .route("/queue", get(async |State(d): State<Door>| Json(json!(d.transport.queue()))))
-        .route("/queue/retry", post(async |State(d): State<Door>| { d.transport.retry_now(); Json(json!({})) }))
+        .route(
+            "/queue/retry",
+            post(async |State(d): State<Door>| {
+                d.transport.retry_now();
+                Json(json!({}))
+            }),
+        )
         .route("/queue/idle", post(idle))
         .route("/clock/advance", post(advance))
-        .route("/switches", get(async |State(d): State<Door>| Json(json!(d.world.state().switches.clone()))).patch(switches))
-        .route("/faults", post(add_fault).delete(async |State(d): State<Door>| { d.world.state().faults.clear(); Json(json!({})) }))
+        .route(
+            "/switches",
+            get(async |State(d): State<Door>| Json(json!(d.world.state().switches.clone()))).patch(switches),
+        )
+        .route(
+            "/faults",
+            post(add_fault).delete(async |State(d): State<Door>| {
+                d.world.state().faults.clear();
+                Json(json!({}))
+            }),
+        )
         .route("/dns/record", post(dns_record))
         .route("/dns/forward", post(dns_forward))
         .route("/smtp-ports", post(smtp_port))
@@ -115,11 +141,25 @@ impl Body {
         }
     }
     fn text(&self, key: &str) -> Result<String, Wrong> {
-        self.0.get(key).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| Wrong(format!("field `{key}`: a string is expected")))
+        self.0
+            .get(key)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| Wrong(format!("field `{key}`: a string is expected")))
     }
     fn list(&self, key: &str) -> Result<Vec<String>, Wrong> {
-        let list = self.0.get(key).and_then(Value::as_array).ok_or_else(|| Wrong(format!("field `{key}`: a list of strings is expected")))?;
-        list.iter().map(|v| v.as_str().map(str::to_owned).ok_or_else(|| Wrong(format!("field `{key}`: a list of strings is expected")))).collect()
+        let list = self
+            .0
+            .get(key)
+            .and_then(Value::as_array)
+            .ok_or_else(|| Wrong(format!("field `{key}`: a list of strings is expected")))?;
+        list.iter()
+            .map(|v| {
+                v.as_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| Wrong(format!("field `{key}`: a list of strings is expected")))
+            })
+            .collect()
     }
     fn flag(&self, key: &str, otherwise: bool) -> Result<bool, Wrong> {
         match self.0.get(key) {
@@ -144,13 +184,22 @@ impl Body {
 
 async fn submit(State(d): State<Door>, bytes: Bytes) -> Answer {
     let body = Body::read(&bytes)?;
-    d.transport.submit(&body.text("tenant")?, &body.text("from")?, body.list("to")?, body.raw()?).await.map_err(Wrong)?;
+    d.transport
+        .submit(&body.text("tenant")?, &body.text("from")?, body.list("to")?, body.raw()?)
+        .await
+        .map_err(Wrong)?;
     Ok(Json(json!({"accepted": true})))
 }
 
 async fn internet_send(State(d): State<Door>, bytes: Bytes) -> Answer {
     let body = Body::read(&bytes)?;
-    let address = |key: &str| body.0.get(key).and_then(Value::as_str).map(|t| t.parse().map_err(|_| Wrong(format!("field `{key}`: an IP address is expected")))).transpose();
+    let address = |key: &str| {
+        body.0
+            .get(key)
+            .and_then(Value::as_str)
+            .map(|t| t.parse().map_err(|_| Wrong(format!("field `{key}`: an IP address is expected"))))
+            .transpose()
+    };
     let optional = |key: &str| body.0.get(key).and_then(Value::as_str).map(str::to_owned);
     let mail = InternetMail {
         from: body.text("from")?,
@@ -174,16 +223,28 @@ fn show(folder: &str, m: &StoredMessage) -> Value {
 }
 
 fn address_of(query: &HashMap<String, String>) -> Result<String, Wrong> {
-    query.get("address").map(|a| a.to_lowercase()).ok_or_else(|| Wrong("query `address`: a mail address is expected".into()))
+    query
+        .get("address")
+        .map(|a| a.to_lowercase())
+        .ok_or_else(|| Wrong("query `address`: a mail address is expected".into()))
 }
 
 async fn mailbox(State(d): State<Door>, Query(query): Query<HashMap<String, String>>) -> Answer {
     let address = address_of(&query)?;
     let state = d.world.state();
-    let found = state.tenants.iter().find_map(|t| t.user_by_address(&address).and_then(|u| u.addresses.first()).and_then(|a| t.mailboxes.get(a)));
+    let found = state
+        .tenants
+        .iter()
+        .find_map(|t| t.user_by_address(&address).and_then(|u| u.addresses.first()).and_then(|a| t.mailboxes.get(a)));
     let mailbox = found.ok_or_else(|| Wrong(format!("query `address`: no mailbox is called {address}")))?;
     let folders = [("inbox", &mailbox.inbox), ("junkemail", &mailbox.junk), ("sentitems", &mailbox.sent)];
-    Ok(Json(folders.iter().filter(|(name, _)| *name != "sentitems" || query.contains_key("sent")).flat_map(|(name, list)| list.iter().map(|m| show(name, m))).collect()))
+    Ok(Json(
+        folders
+            .iter()
+            .filter(|(name, _)| *name != "sentitems" || query.contains_key("sent"))
+            .flat_map(|(name, list)| list.iter().map(|m| show(name, m)))
+            .collect(),
+    ))
 }
 
 async fn external(State(d): State<Door>, Query(query): Query<HashMap<String, String>>) -> Answer {
@@ -208,7 +269,10 @@ async fn trace(State(d): State<Door>, Query(query): Query<HashMap<String, String
     let state = d.world.state();
     let tenant = query.get("tenant").and_then(|t| state.tenant(t)).map(|t| t.id);
     let id = query.get("message_id").map(|i| i.trim_matches(['<', '>']).to_owned());
-    let hits = state.trace.iter().filter(|e| (!query.contains_key("tenant") || e.tenant == tenant) && id.as_ref().is_none_or(|i| e.message_id.trim_matches(['<', '>']) == i));
+    let hits = state.trace.iter().filter(|e| {
+        (!query.contains_key("tenant") || e.tenant == tenant)
+            && id.as_ref().is_none_or(|i| e.message_id.trim_matches(['<', '>']) == i)
+    });
     Json(json!(hits.collect::<Vec<_>>()))
 }
 
@@ -252,7 +316,8 @@ fn insert(d: &Door, work: impl FnOnce(&mut WorldState)) -> Answer {
 
 async fn dns_record(State(d): State<Door>, bytes: Bytes) -> Answer {
     let body = Body::read(&bytes)?;
-    let (name, kind, values) = (body.text("name")?.to_lowercase(), body.text("type")?.to_uppercase(), body.list("values")?);
+    let (name, kind, values) =
+        (body.text("name")?.to_lowercase(), body.text("type")?.to_uppercase(), body.list("values")?);
     insert(&d, |s| {
         s.dns_records.insert((name, kind), values);
     })
@@ -269,7 +334,10 @@ async fn dns_forward(State(d): State<Door>, bytes: Bytes) -> Answer {
 
 async fn smtp_port(State(d): State<Door>, bytes: Bytes) -> Answer {
     let body = Body::read(&bytes)?;
-    let (host, port) = (body.text("host")?.to_lowercase(), u16::try_from(body.number("port", 0)?).map_err(|_| Wrong("field `port`: a TCP port is expected".into()))?);
+    let (host, port) = (
+        body.text("host")?.to_lowercase(),
+        u16::try_from(body.number("port", 0)?).map_err(|_| Wrong("field `port`: a TCP port is expected".into()))?,
+    );
     insert(&d, |s| {
         s.smtp_ports.insert(host, port);
     })
@@ -277,7 +345,10 @@ async fn smtp_port(State(d): State<Door>, bytes: Bytes) -> Answer {
 
 async fn audit(State(d): State<Door>, Query(query): Query<HashMap<String, String>>) -> Answer {
     let state = d.world.state();
-    let tenant = query.get("tenant").and_then(|t| state.tenant(t)).ok_or_else(|| Wrong("query `tenant`: the id or a domain of a tenant is expected".into()))?;
+    let tenant = query
+        .get("tenant")
+        .and_then(|t| state.tenant(t))
+        .ok_or_else(|| Wrong("query `tenant`: the id or a domain of a tenant is expected".into()))?;
     Ok(Json(json!(tenant.audit)))
 }
 
@@ -289,7 +360,11 @@ async fn issuing_ca(State(d): State<Door>) -> Answer {
 async fn issue(State(d): State<Door>, bytes: Bytes) -> Answer {
     let body = Body::read(&bytes)?;
     let names = body.list("names")?;
-    let issued = d.world.pki.issue(&names.iter().map(String::as_str).collect::<Vec<_>>(), body.flag("client_auth", false)?).map_err(|e| Wrong(format!("field `names`: {e}")))?;
+    let issued = d
+        .world
+        .pki
+        .issue(&names.iter().map(String::as_str).collect::<Vec<_>>(), body.flag("client_auth", false)?)
+        .map_err(|e| Wrong(format!("field `names`: {e}")))?;
     Ok(Json(json!({"chain_pem": issued.chain_pem, "key_pem": issued.key_pem})))
 }
 
@@ -307,8 +382,25 @@ async fn patch_tenant(State(d): State<Door>, Path(tenant): Path<String>, bytes: 
 /// A cmdlet run by an administrator in the portal.
 async fn exchange(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
     let body = Body::read(&bytes)?;
-    let id = d.world.state().tenant(&tenant).map(|t| t.id).ok_or_else(|| Wrong(format!("no tenant is called {tenant}")))?;
+    let id =
+        d.world.state().tenant(&tenant).map(|t| t.id).ok_or_else(|| Wrong(format!("no tenant is called {tenant}")))?;
     let parameters = body.0.get("parameters").cloned().unwrap_or_else(|| json!({}));
-    let output = crate::exchange::run(&d.world, id, &body.text("cmdlet")?, &parameters, "portal administrator".into(), None, "127.0.0.1").map_err(|e| Wrong(e.text().to_owned()))?;
-    Ok(Json(output.rows.into_iter().map(|r| r.into_iter().filter(|(k, _)| !k.starts_with('_')).collect::<Map<_, _>>()).map(Value::Object).collect()))
+    let output = crate::exchange::run(
+        &d.world,
+        id,
+        &body.text("cmdlet")?,
+        &parameters,
+        "portal administrator".into(),
+        None,
+        "127.0.0.1",
+    )
+    .map_err(|e| Wrong(e.text().to_owned()))?;
+    Ok(Json(
+        output
+            .rows
+            .into_iter()
+            .map(|r| r.into_iter().filter(|(k, _)| !k.starts_with('_')).collect::<Map<_, _>>())
+            .map(Value::Object)
+            .collect(),
+    ))
 }

@@ -71,7 +71,8 @@ pub fn resolver(dns: SocketAddr) -> Arc<TokioResolver> {
     options.cache_size = 0;
     options.timeout = Duration::from_secs(3);
     options.attempts = 2;
-    let built = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build();
+    let built =
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build();
     match built {
         Ok(resolver) => Arc::new(resolver),
         Err(e) => unreachable!("a resolver without TLS is always built: {e}"),
@@ -80,19 +81,40 @@ pub fn resolver(dns: SocketAddr) -> Arc<TokioResolver> {
 
 pub async fn txt(resolver: &TokioResolver, name: &str) -> Vec<String> {
     let Ok(found) = resolver.txt_lookup(name).await else { return Vec::new() };
-    found.answers().iter().filter_map(|r| match &r.data { RData::TXT(t) => Some(t.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()), _ => None }).collect()
+    found
+        .answers()
+        .iter()
+        .filter_map(|r| match &r.data {
+            RData::TXT(t) => Some(t.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()),
+            _ => None,
+        })
+        .collect()
 }
 
 pub async fn mx(resolver: &TokioResolver, name: &str) -> Vec<(u16, String)> {
     let Ok(found) = resolver.mx_lookup(name).await else { return Vec::new() };
-    let mut hosts: Vec<_> = found.answers().iter().filter_map(|r| match &r.data { RData::MX(m) => Some((m.preference, m.exchange.to_utf8().trim_end_matches('.').to_lowercase())), _ => None }).collect();
+    let mut hosts: Vec<_> = found
+        .answers()
+        .iter()
+        .filter_map(|r| match &r.data {
+            RData::MX(m) => Some((m.preference, m.exchange.to_utf8().trim_end_matches('.').to_lowercase())),
+            _ => None,
+        })
+        .collect();
     hosts.sort();
     hosts
 }
 
 pub async fn a(resolver: &TokioResolver, name: &str) -> Vec<Ipv4Addr> {
     let Ok(found) = resolver.ipv4_lookup(name).await else { return Vec::new() };
-    found.answers().iter().filter_map(|r| match &r.data { RData::A(A(address)) => Some(*address), _ => None }).collect()
+    found
+        .answers()
+        .iter()
+        .filter_map(|r| match &r.data {
+            RData::A(A(address)) => Some(*address),
+            _ => None,
+        })
+        .collect()
 }
 
 struct Zones {
@@ -101,7 +123,11 @@ struct Zones {
 
 #[async_trait::async_trait]
 impl RequestHandler for Zones {
-    async fn handle_request<R: ResponseHandler, T: hickory_resolver::net::runtime::Time>(&self, request: &Request, mut out: R) -> ResponseInfo {
+    async fn handle_request<R: ResponseHandler, T: hickory_resolver::net::runtime::Time>(
+        &self,
+        request: &Request,
+        mut out: R,
+    ) -> ResponseInfo {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.authoritative = true;
         let (mut answers, mut exists) = (Vec::new(), false);
@@ -121,7 +147,8 @@ impl RequestHandler for Zones {
         let soa = Record::from_rdata(root.clone(), TTL, RData::SOA(SOA::new(root.clone(), root, 1, 60, 60, 60, TTL)));
         let authority: Vec<Record> = if answers.is_empty() { vec![soa] } else { vec![] };
         let builder = MessageResponseBuilder::from_message_request(request);
-        let response = builder.build(metadata, answers.iter(), std::iter::empty(), authority.iter(), std::iter::empty());
+        let response =
+            builder.build(metadata, answers.iter(), std::iter::empty(), authority.iter(), std::iter::empty());
         match out.send_response(response).await {
             Ok(info) => info,
             Err(e) => {
@@ -153,14 +180,20 @@ fn local(world: &World, name: &str, kind: RecordType) -> (Vec<Record>, bool) {
     let mut all: Vec<(RecordType, String)> = Vec::new();
     let state = world.state();
     for ((n, k), values) in &state.dns_records {
-        if n == name && let Ok(k) = RecordType::from_str(k) {
+        if n == name
+            && let Ok(k) = RecordType::from_str(k)
+        {
             all.extend(values.iter().map(|v| (k, v.clone())));
         }
     }
     if all.is_empty() {
         all = derived(&state, &world.pki.dkim_public, name);
     }
-    let records = all.iter().filter(|(k, _)| *k == kind).filter_map(|(k, v)| Some(Record::from_rdata(owner.clone(), TTL, data(*k, v)?))).collect();
+    let records = all
+        .iter()
+        .filter(|(k, _)| *k == kind)
+        .filter_map(|(k, v)| Some(Record::from_rdata(owner.clone(), TTL, data(*k, v)?)))
+        .collect();
     (records, !all.is_empty())
 }
 
@@ -169,10 +202,14 @@ fn data(kind: RecordType, value: &str) -> Option<RData> {
         RecordType::A => value.parse().ok().map(|a| RData::A(A(a))),
         RecordType::MX => {
             let (preference, host) = value.split_once(' ')?;
-            Some(RData::MX(MX::new(preference.parse().ok()?, Name::from_str(&format!("{}.", host.trim_end_matches('.'))).ok()?)))
+            Some(RData::MX(MX::new(
+                preference.parse().ok()?,
+                Name::from_str(&format!("{}.", host.trim_end_matches('.'))).ok()?,
+            )))
         }
         RecordType::TXT => {
-            let parts: Vec<String> = value.as_bytes().chunks(TXT_OCTETS_MAX).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+            let parts: Vec<String> =
+                value.as_bytes().chunks(TXT_OCTETS_MAX).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
             Some(RData::TXT(TXT::new(parts)))
         }
         _ => None,
@@ -191,11 +228,18 @@ fn derived(state: &State, dkim_public: &str, name: &str) -> Vec<(RecordType, Str
         _ => {}
     }
     let (first, rest) = name.split_once('.').unwrap_or((name, ""));
-    let accepted = |domain: &str| state.tenants.iter().any(|t| t.dkim_keys.contains_key(domain) && t.accepted_domain(domain).is_some());
+    let accepted = |domain: &str| {
+        state.tenants.iter().any(|t| t.dkim_keys.contains_key(domain) && t.accepted_domain(domain).is_some())
+    };
     if accepted(name) {
-        return vec![(RecordType::MX, format!("0 {}", mx_host(name))), (RecordType::TXT, "v=spf1 include:spf.protection.outlook.com -all".into())];
+        return vec![
+            (RecordType::MX, format!("0 {}", mx_host(name))),
+            (RecordType::TXT, "v=spf1 include:spf.protection.outlook.com -all".into()),
+        ];
     }
-    if let Some(domain) = name.strip_prefix("selector1._domainkey.") && accepted(domain) {
+    if let Some(domain) = name.strip_prefix("selector1._domainkey.")
+        && accepted(domain)
+    {
         return dkim();
     }
     if first == "_dmarc" && accepted(rest) {
@@ -204,7 +248,10 @@ fn derived(state: &State, dkim_public: &str, name: &str) -> Vec<(RecordType, Str
     for domain in &state.external {
         let own = |prefix: &str| name == format!("{prefix}{}", domain.name);
         if own("") {
-            return vec![(RecordType::MX, format!("10 mx.{}", domain.name)), (RecordType::TXT, format!("v=spf1 ip4:{} -all", domain.address))];
+            return vec![
+                (RecordType::MX, format!("10 mx.{}", domain.name)),
+                (RecordType::TXT, format!("v=spf1 ip4:{} -all", domain.address)),
+            ];
         }
         if own("mx.") {
             return vec![(RecordType::A, domain.address.clone())];
@@ -213,7 +260,10 @@ fn derived(state: &State, dkim_public: &str, name: &str) -> Vec<(RecordType, Str
             return dkim();
         }
         if own("_dmarc.") {
-            return vec![(RecordType::TXT, format!("v=DMARC1; p={}", if domain.dkim_key.is_some() { "reject" } else { "none" }))];
+            return vec![(
+                RecordType::TXT,
+                format!("v=DMARC1; p={}", if domain.dkim_key.is_some() { "reject" } else { "none" }),
+            )];
         }
     }
     Vec::new()

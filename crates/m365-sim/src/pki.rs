@@ -5,7 +5,9 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::KeyPair as _;
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE_NO_PAD};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Eku, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Eku, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use std::sync::Arc;
@@ -82,10 +84,12 @@ impl Pki {
         let exo_client = issue(&intermediate, &intermediate_cert, &["mail.protection.outlook.com"], true)?;
         let (token_pkcs8, token_pair) = rsa()?;
         let (dkim_key, dkim_pair) = rsa()?;
-        let spki: aws_lc_rs::encoding::PublicKeyX509Der<'static> = dkim_pair.public_key().as_der().map_err(|_| PkiError::Key)?;
+        let spki: aws_lc_rs::encoding::PublicKeyX509Der<'static> =
+            dkim_pair.public_key().as_der().map_err(|_| PkiError::Key)?;
         let public = token_pair.public_key();
         let token_key = TokenKey {
-            kid: URL_SAFE_NO_PAD.encode(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public.as_ref()).as_ref()[..20]),
+            kid: URL_SAFE_NO_PAD
+                .encode(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public.as_ref()).as_ref()[..20]),
             n: URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
             e: URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
             pkcs8: token_pkcs8,
@@ -142,19 +146,30 @@ impl Pki {
     pub fn server_config(&self, names: &[&str]) -> Result<Arc<ServerConfig>, PkiError> {
         let issued = self.issue(names, false)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_no_client_auth().with_single_cert(issued.chain, issued.key)?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(issued.chain, issued.key)?;
         Ok(Arc::new(config))
     }
 }
 
-fn intermediate(root: &Issuer<'static, KeyPair>, name: &str) -> Result<(rcgen::Certificate, Issuer<'static, KeyPair>), PkiError> {
+fn intermediate(
+    root: &Issuer<'static, KeyPair>,
+    name: &str,
+) -> Result<(rcgen::Certificate, Issuer<'static, KeyPair>), PkiError> {
     let key = KeyPair::generate()?;
     let params = ca_params(name)?;
     let certificate = params.signed_by(&key, root)?;
     Ok((certificate, Issuer::new(params, key)))
 }
 
-fn issue(issuer: &Issuer<'static, KeyPair>, above: &rcgen::Certificate, names: &[&str], client_auth: bool) -> Result<Issued, PkiError> {
+fn issue(
+    issuer: &Issuer<'static, KeyPair>,
+    above: &rcgen::Certificate,
+    names: &[&str],
+    client_auth: bool,
+) -> Result<Issued, PkiError> {
     let mut issued = leaf(issuer, names, client_auth)?;
     issued.chain.push(above.der().clone());
     issued.chain_pem.push_str(&above.pem());

@@ -43,7 +43,12 @@ pub struct Options {
 impl Options {
     /// Contoso with forty mailboxes and an outside world.
     pub fn demo(dir: &Path) -> Options {
-        Options { listen: Ipv4Addr::LOCALHOST.into(), dir: dir.to_owned(), tenants: vec![seed::contoso()], external: seed::outside() }
+        Options {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            dir: dir.to_owned(),
+            tenants: vec![seed::contoso()],
+            external: seed::outside(),
+        }
     }
     /// The same beside a second tenant, Tailspin.
     pub fn two_tenants(dir: &Path) -> Options {
@@ -104,7 +109,14 @@ impl Simulator {
         std::fs::write(&ca_file, world.pki.root_pem()).map_err(io(&ca_file.display().to_string()))?;
         let dns = Dns::start(world.clone(), at(0)).await.map_err(io("DNS"))?;
         let transport = Transport::start(world.clone(), dns.address(), at(0)).await.map_err(io("SMTP"))?;
-        let tls = world.pki.server_config(&["localhost", "127.0.0.1", "login.microsoftonline.com", "graph.microsoft.com", "outlook.office365.com", "manage.office.com"])?;
+        let tls = world.pki.server_config(&[
+            "localhost",
+            "127.0.0.1",
+            "login.microsoftonline.com",
+            "graph.microsoft.com",
+            "outlook.office365.com",
+            "manage.office.com",
+        ])?;
         let mut doors = Vec::new();
         let mut bases = Vec::new();
         let mut listeners = Vec::new();
@@ -113,8 +125,20 @@ impl Simulator {
             bases.push(format!("https://localhost:{}", listener.local_addr().map_err(io(what))?.port()));
             listeners.push(listener);
         }
-        let activity = Router::new().fallback(async || (StatusCode::NOT_FOUND, Json(json!({"error": {"code": "AF50000", "message": "An internal error occurred. Retry the request."}}))));
-        let routers = [crate::entra::router(world.clone(), &bases[0]), crate::graph::router(world.clone(), &bases[1], dns.address()), crate::exchange::router(world.clone()), activity];
+        let activity = Router::new().fallback(async || {
+            (
+                StatusCode::NOT_FOUND,
+                Json(
+                    json!({"error": {"code": "AF50000", "message": "An internal error occurred. Retry the request."}}),
+                ),
+            )
+        });
+        let routers = [
+            crate::entra::router(world.clone(), &bases[0]),
+            crate::graph::router(world.clone(), &bases[1], dns.address()),
+            crate::exchange::router(world.clone()),
+            activity,
+        ];
         for (listener, router) in listeners.into_iter().zip(routers) {
             doors.push(tokio::spawn(serve_tls(listener, tls.clone(), router)));
         }
@@ -130,7 +154,8 @@ impl Simulator {
             tenants,
         };
         let shown = serde_json::to_value(&endpoints).unwrap_or_default();
-        let control = crate::control::serve(world.clone(), transport, shown, at(0)).await.map_err(io("control door"))?;
+        let control =
+            crate::control::serve(world.clone(), transport, shown, at(0)).await.map_err(io("control door"))?;
         endpoints.control = format!("http://{control}");
         Ok(Simulator { endpoints, world, doors })
     }
@@ -187,7 +212,12 @@ async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router
 /// The answer of an injected fault at an HTTP door.
 pub(crate) async fn faulty(fault: &Fault) -> Response {
     tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-    let status = fault.answer.parse::<u16>().ok().and_then(|s| StatusCode::from_u16(s).ok()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let status = fault
+        .answer
+        .parse::<u16>()
+        .ok()
+        .and_then(|s| StatusCode::from_u16(s).ok())
+        .unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let code = if status == StatusCode::TOO_MANY_REQUESTS { "TooManyRequests" } else { "serviceNotAvailable" };
     let id = uuid::Uuid::new_v4().to_string();
     let mut response = (status, [("request-id", &id)], Json(json!({"error": {"code": code, "message": "injected by a scenario", "innerError": {"request-id": id, "client-request-id": id}}}))).into_response();

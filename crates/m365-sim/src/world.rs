@@ -104,7 +104,9 @@ impl Tenant {
     }
     /// The user that has `address` as UPN or proxy address.
     pub fn user_by_address(&self, address: &str) -> Option<&User> {
-        self.users.iter().find(|u| u.upn.eq_ignore_ascii_case(address) || u.addresses.iter().any(|a| a.eq_ignore_ascii_case(address)))
+        self.users.iter().find(|u| {
+            u.upn.eq_ignore_ascii_case(address) || u.addresses.iter().any(|a| a.eq_ignore_ascii_case(address))
+        })
     }
     pub fn group_by_address(&self, address: &str) -> Option<&Group> {
         self.groups.iter().find(|g| g.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(address)))

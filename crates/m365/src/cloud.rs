@@ -33,7 +33,15 @@ pub struct Cloud {
 impl Cloud {
     fn of(login: &str, graph: &str, exchange: &str, activity: &str) -> Cloud {
         let base = |host: &str| format!("https://{host}");
-        Cloud { login: base(login), graph: base(graph), exchange: base(exchange), activity: base(activity), graph_resource: base(graph), exchange_resource: base(exchange), activity_resource: base(activity) }
+        Cloud {
+            login: base(login),
+            graph: base(graph),
+            exchange: base(exchange),
+            activity: base(activity),
+            graph_resource: base(graph),
+            exchange_resource: base(exchange),
+            activity_resource: base(activity),
+        }
     }
     pub fn global() -> Cloud {
         Cloud::of("login.microsoftonline.com", "graph.microsoft.com", "outlook.office365.com", "manage.office.com")
@@ -42,10 +50,20 @@ impl Cloud {
         Cloud::of("login.microsoftonline.us", "graph.microsoft.us", "outlook.office365.us", "manage.office365.us")
     }
     pub fn us_dod() -> Cloud {
-        Cloud::of("login.microsoftonline.us", "dod-graph.microsoft.us", "outlook-dod.office365.us", "manage.protection.apps.mil")
+        Cloud::of(
+            "login.microsoftonline.us",
+            "dod-graph.microsoft.us",
+            "outlook-dod.office365.us",
+            "manage.protection.apps.mil",
+        )
     }
     pub fn china() -> Cloud {
-        Cloud::of("login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn", "partner.outlook.cn", "manage.office365.cn")
+        Cloud::of(
+            "login.partner.microsoftonline.cn",
+            "microsoftgraph.chinacloudapi.cn",
+            "partner.outlook.cn",
+            "manage.office365.cn",
+        )
     }
     /// `global`, `us-gov-high`, `us-dod`, `china`
     pub fn named(name: &str) -> Option<Cloud> {

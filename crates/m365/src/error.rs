@@ -34,7 +34,9 @@ pub enum M365Error {
     /// `kind` is the last part of the .NET exception's name.
     #[error("Exchange Online, {cmdlet}: {text}")]
     Exchange { cmdlet: String, status: u16, kind: String, text: String },
-    #[error("{service} refuses the token ({status}): the application lacks its permission or role, or they are not in effect yet")]
+    #[error(
+        "{service} refuses the token ({status}): the application lacks its permission or role, or they are not in effect yet"
+    )]
     NotAuthorised { service: Service, status: u16 },
     /// A list that ends before its end must never be taken for the whole.
     #[error("{what} could not be read to its end: {why}")]
@@ -48,7 +50,9 @@ pub enum M365Error {
 impl M365Error {
     pub fn who_must_act(&self) -> Who {
         match self {
-            M365Error::Unreachable { .. } | M365Error::OutcomeUnknown { .. } | M365Error::Throttled { .. } => Who::Microsoft,
+            M365Error::Unreachable { .. } | M365Error::OutcomeUnknown { .. } | M365Error::Throttled { .. } => {
+                Who::Microsoft
+            }
             M365Error::Token { .. } | M365Error::SignIn(_) | M365Error::NotAuthorised { .. } => Who::TenantAdmin,
             M365Error::Graph { status, .. } | M365Error::Exchange { status, .. } if *status >= 500 => Who::Microsoft,
             M365Error::Graph { status: 401 | 403, .. } => Who::TenantAdmin,
@@ -76,8 +80,15 @@ impl M365Error {
     /// True when what was to be made is there already.
     pub fn is_duplicate(&self) -> bool {
         match self {
-            M365Error::Graph { status, message, .. } => *status == 409 || message.contains("already exist") || message.contains("RoleAssignmentExists") || message.contains("conflicting object"),
-            M365Error::Exchange { kind, .. } => kind == "ADObjectAlreadyExistsException" || kind == "MemberAlreadyExistsException",
+            M365Error::Graph { status, message, .. } => {
+                *status == 409
+                    || message.contains("already exist")
+                    || message.contains("RoleAssignmentExists")
+                    || message.contains("conflicting object")
+            }
+            M365Error::Exchange { kind, .. } => {
+                kind == "ADObjectAlreadyExistsException" || kind == "MemberAlreadyExistsException"
+            }
             _ => false,
         }
     }
@@ -98,8 +109,19 @@ impl M365Error {
         let description = text("error_description");
         let code = body["error_codes"][0].as_u64().and_then(|c| u32::try_from(c).ok()).or_else(|| aadsts(&description));
         // what follows is for Microsoft's support and makes no sentence
-        let short = description.split(" Trace ID:").next().unwrap_or_default().split("\r\n").next().unwrap_or_default().to_owned();
-        M365Error::Token { code, error: text("error"), description: if short.is_empty() { text("error") } else { short } }
+        let short = description
+            .split(" Trace ID:")
+            .next()
+            .unwrap_or_default()
+            .split("\r\n")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        M365Error::Token {
+            code,
+            error: text("error"),
+            description: if short.is_empty() { text("error") } else { short },
+        }
     }
 
     pub(crate) fn of_graph(status: u16, body: &Value) -> M365Error {
@@ -112,9 +134,11 @@ impl M365Error {
     pub(crate) fn of_exchange(cmdlet: &str, status: u16, body: &Value) -> M365Error {
         let error = &body["error"];
         let internal = &error["innererror"]["internalexception"];
-        let (kind, message) = (internal["type"].as_str().unwrap_or_default(), internal["message"].as_str().unwrap_or_default());
+        let (kind, message) =
+            (internal["type"].as_str().unwrap_or_default(), internal["message"].as_str().unwrap_or_default());
         let details = error["details"][0]["message"].as_str().unwrap_or_default();
-        let business = kind.ends_with("DirectInvokeCmdletExecutionException") || message.starts_with("Exception of type");
+        let business =
+            kind.ends_with("DirectInvokeCmdletExecutionException") || message.starts_with("Exception of type");
         let parts: Vec<&str> = details.splitn(3, '|').collect();
         let (kind, text) = match parts.as_slice() {
             [_, kind, text] if business || message.is_empty() => (*kind, *text),
@@ -122,7 +146,12 @@ impl M365Error {
             [_, kind, text] => (*kind, *text),
             _ => (kind, error["message"].as_str().unwrap_or("no reason given")),
         };
-        M365Error::Exchange { cmdlet: cmdlet.to_owned(), status, kind: kind.rsplit('.').next().unwrap_or_default().to_owned(), text: text.to_owned() }
+        M365Error::Exchange {
+            cmdlet: cmdlet.to_owned(),
+            status,
+            kind: kind.rsplit('.').next().unwrap_or_default().to_owned(),
+            text: text.to_owned(),
+        }
     }
 }
 
@@ -143,16 +172,26 @@ mod tests {
         assert_eq!(error.to_string(), "Exchange Online, Get-X: object 'a|b' couldn't be found");
         assert!(error.is_absent() && !error.is_temporary());
         let transformation = json!({"error": {"message": "Invalid Operation", "innererror": {"internalexception": {"message": "Cannot process argument transformation", "type": "Microsoft.X.ParameterTransformationException"}}}});
-        assert_eq!(M365Error::of_exchange("New-X", 400, &transformation).to_string(), "Exchange Online, New-X: Cannot process argument transformation");
-        assert_eq!(M365Error::of_exchange("New-X", 500, &json!({})).to_string(), "Exchange Online, New-X: no reason given");
+        assert_eq!(
+            M365Error::of_exchange("New-X", 400, &transformation).to_string(),
+            "Exchange Online, New-X: Cannot process argument transformation"
+        );
+        assert_eq!(
+            M365Error::of_exchange("New-X", 500, &json!({})).to_string(),
+            "Exchange Online, New-X: no reason given"
+        );
     }
 
     #[test]
     fn token_errors_keep_their_number_and_lose_the_noise() {
-        let error = M365Error::of_token(&json!({"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided. Trace ID: 1 Correlation ID: 2", "error_codes": [7000215]}));
+        let error = M365Error::of_token(
+            &json!({"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided. Trace ID: 1 Correlation ID: 2", "error_codes": [7000215]}),
+        );
         assert_eq!(error.to_string(), "sign-in refused: AADSTS7000215: Invalid client secret provided.");
         assert_eq!(error.who_must_act(), Who::TenantAdmin);
-        let old = M365Error::of_token(&json!({"error": "x", "error_description": "AADSTS700016: Application not found.\r\nTrace ID: 1"}));
+        let old = M365Error::of_token(
+            &json!({"error": "x", "error_description": "AADSTS700016: Application not found.\r\nTrace ID: 1"}),
+        );
         assert!(old.may_be_propagation());
     }
 }

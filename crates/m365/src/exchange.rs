@@ -28,25 +28,44 @@ impl Client {
         for page in 0..limits::PAGES_MAX {
             let mut got = match self.invoke(who, cmdlet, &url, &body).await {
                 // recorded: the link to the second page often leads to another backend, which knows nothing of it
-                Err(M365Error::Exchange { text, .. }) if page > 0 => return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: text }),
+                Err(M365Error::Exchange { text, .. }) if page > 0 => {
+                    return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: text });
+                }
                 other => other?,
             };
             let next = got["@odata.nextLink"].as_str().map(str::to_owned);
-            answer.warnings.extend(got["@adminapi.warnings"].as_array().into_iter().flatten().filter_map(|w| w.as_str().map(str::to_owned)));
+            answer.warnings.extend(
+                got["@adminapi.warnings"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|w| w.as_str().map(str::to_owned)),
+            );
             if let Some(Value::Array(rows)) = got.get_mut("value").map(Value::take) {
                 answer.rows.extend(rows.into_iter().filter_map(plain));
             }
             match next {
                 Some(next) if next.starts_with('/') => url = format!("{}{next}", self.cloud.exchange),
                 Some(next) if next.starts_with(&format!("{}/", self.cloud.exchange)) => url = next,
-                Some(_) => return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: "its next page is at another host".into() }),
+                Some(_) => {
+                    return Err(M365Error::Truncated {
+                        what: cmdlet.to_owned(),
+                        why: "its next page is at another host".into(),
+                    });
+                }
                 None if page == 0 && answer.warnings.iter().any(|w| w.contains("more results available")) => {
-                    return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: "Exchange says that there is more".into() });
+                    return Err(M365Error::Truncated {
+                        what: cmdlet.to_owned(),
+                        why: "Exchange says that there is more".into(),
+                    });
                 }
                 None => return Ok(answer),
             }
         }
-        Err(M365Error::Truncated { what: cmdlet.to_owned(), why: format!("it has more than {} pages", limits::PAGES_MAX) })
+        Err(M365Error::Truncated {
+            what: cmdlet.to_owned(),
+            why: format!("it has more than {} pages", limits::PAGES_MAX),
+        })
     }
 
     async fn invoke(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {
@@ -70,7 +89,10 @@ impl Client {
             // recorded: the body of a 403 may be 4 KiB of NUL
             return Err(M365Error::NotAuthorised { service: Service::Exchange, status });
         }
-        let text = answer.text().await.map_err(|e| M365Error::Unreachable { service: "Exchange Online", why: e.without_url().to_string() })?;
+        let text = answer
+            .text()
+            .await
+            .map_err(|e| M365Error::Unreachable { service: "Exchange Online", why: e.without_url().to_string() })?;
         let ok = (200..300).contains(&status);
         if ok && text.trim().is_empty() {
             return Ok(Value::Null);

@@ -37,11 +37,19 @@ impl Client {
             match page["@odata.nextLink"].as_str() {
                 // a token must not follow a link to somebody else
                 Some(next) if next.starts_with(&format!("{}/", self.cloud.graph)) => url = next.to_owned(),
-                Some(_) => return Err(M365Error::Truncated { what: path.to_owned(), why: "its next page is at another host".into() }),
+                Some(_) => {
+                    return Err(M365Error::Truncated {
+                        what: path.to_owned(),
+                        why: "its next page is at another host".into(),
+                    });
+                }
                 None => return Ok(items),
             }
         }
-        Err(M365Error::Truncated { what: path.to_owned(), why: format!("it has more than {} pages", limits::PAGES_MAX) })
+        Err(M365Error::Truncated {
+            what: path.to_owned(),
+            why: format!("it has more than {} pages", limits::PAGES_MAX),
+        })
     }
 
     fn graph_url(&self, path: &str) -> String {
@@ -54,7 +62,11 @@ impl Client {
 
     async fn graph_at(&self, who: &Identity, method: Method, url: &str, body: Option<&Value>) -> Result<Value> {
         let token = self.token(who, Service::Graph).await?;
-        let mut request = self.http.request(method, url).bearer_auth(token.expose()).header("client-request-id", uuid::Uuid::new_v4().to_string());
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(token.expose())
+            .header("client-request-id", uuid::Uuid::new_v4().to_string());
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -64,7 +76,10 @@ impl Client {
 
 async fn read(answer: Response) -> Result<Value> {
     let status = answer.status();
-    let text = answer.text().await.map_err(|e| M365Error::Unreachable { service: "Microsoft Graph", why: e.without_url().to_string() })?;
+    let text = answer
+        .text()
+        .await
+        .map_err(|e| M365Error::Unreachable { service: "Microsoft Graph", why: e.without_url().to_string() })?;
     if text.trim().is_empty() && status.is_success() {
         return Ok(Value::Null);
     }

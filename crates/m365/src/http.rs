@@ -23,10 +23,15 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// `extra_roots_pem`: certificates to trust beside the public ones, for rehearsals.
     pub fn new(cloud: Cloud, extra_roots_pem: Option<&str>) -> Result<Client> {
-        let mut builder = reqwest::Client::builder().connect_timeout(limits::CONNECT_TIMEOUT).timeout(limits::ANSWER_TIMEOUT).redirect(reqwest::redirect::Policy::none()).https_only(true);
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(limits::CONNECT_TIMEOUT)
+            .timeout(limits::ANSWER_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .https_only(true);
         builder = builder.user_agent(concat!("posthouse/", env!("CARGO_PKG_VERSION")));
         if let Some(pem) = extra_roots_pem {
-            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| M365Error::Settings(format!("microsoft.roots: {e}")))?;
+            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|e| M365Error::Settings(format!("microsoft.roots: {e}")))?;
             builder = builder.tls_certs_merge(roots);
         }
         let http = builder.build().map_err(|e| M365Error::Settings(format!("HTTP client: {e}")))?;
@@ -43,7 +48,9 @@ impl Client {
 pub(crate) async fn send(service: &'static str, request: RequestBuilder) -> Result<Response> {
     let mut pause = limits::BACKOFF_FIRST;
     for attempt in 1.. {
-        let again = request.try_clone().ok_or(M365Error::Unexpected { service, what: "a request that cannot be repeated".into() })?;
+        let again = request
+            .try_clone()
+            .ok_or(M365Error::Unexpected { service, what: "a request that cannot be repeated".into() })?;
         let built = again.build().map_err(|e| M365Error::Settings(format!("{service}: {e}")))?;
         let reads_only = built.method() == Method::GET;
         let last = attempt >= limits::TRIES_MAX;
@@ -51,14 +58,20 @@ pub(crate) async fn send(service: &'static str, request: RequestBuilder) -> Resu
         let wait = match client.execute(built).await {
             Ok(answer) => match retry_after(&answer, reads_only, pause) {
                 Some(after) if after > limits::RETRY_AFTER_MAX || last => {
-                    return if answer.status() == StatusCode::TOO_MANY_REQUESTS { Err(M365Error::Throttled { service, after }) } else { Ok(answer) };
+                    return if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                        Err(M365Error::Throttled { service, after })
+                    } else {
+                        Ok(answer)
+                    };
                 }
                 Some(after) => after,
                 None => return Ok(answer),
             },
             Err(e) if e.is_connect() && !last => pause,
             Err(e) if reads_only && !last && !e.is_builder() => pause,
-            Err(e) if e.is_timeout() && !reads_only && !e.is_connect() => return Err(M365Error::OutcomeUnknown { service }),
+            Err(e) if e.is_timeout() && !reads_only && !e.is_connect() => {
+                return Err(M365Error::OutcomeUnknown { service });
+            }
             Err(e) => return Err(M365Error::Unreachable { service, why: chain(&e) }),
         };
         tracing::debug!(service, attempt, ?wait, "asking again");
@@ -77,11 +90,17 @@ fn request_client(request: &RequestBuilder) -> Result<reqwest::Client> {
 fn retry_after(answer: &Response, reads_only: bool, pause: Duration) -> Option<Duration> {
     let status = answer.status();
     let throttled = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE;
-    let passes = throttled || (reads_only && (status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT));
+    let passes =
+        throttled || (reads_only && (status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT));
     if !passes {
         return None;
     }
-    let told = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok()).map(Duration::from_secs);
+    let told = answer
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.trim().parse().ok())
+        .map(Duration::from_secs);
     Some(told.unwrap_or(pause))
 }
 

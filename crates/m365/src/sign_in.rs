@@ -79,16 +79,31 @@ impl Client {
     /// `tenant`: an id, a domain, or `organizations` when the account that signs in decides.
     pub async fn device_code(&self, tenant: &str, client_id: &str, permissions: &[&str]) -> Result<DeviceCode> {
         let scope = scope(&self.cloud.graph_resource, permissions);
-        let request = self.http.post(format!("{}/{tenant}/oauth2/v2.0/devicecode", self.cloud.login)).form(&[("client_id", client_id), ("scope", &scope)]);
+        let request = self
+            .http
+            .post(format!("{}/{tenant}/oauth2/v2.0/devicecode", self.cloud.login))
+            .form(&[("client_id", client_id), ("scope", &scope)]);
         let answer = send("Entra", request).await?;
         let ok = answer.status().is_success();
-        let body: Value = answer.json().await.map_err(|e| M365Error::Unexpected { service: "Entra", what: e.without_url().to_string() })?;
+        let body: Value = answer
+            .json()
+            .await
+            .map_err(|e| M365Error::Unexpected { service: "Entra", what: e.without_url().to_string() })?;
         if !ok {
             return Err(M365Error::of_token(&body));
         }
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let seconds = |key: &str, or: u64| Duration::from_secs(body[key].as_u64().unwrap_or(or));
-        Ok(DeviceCode { user_code: text("user_code"), verification_uri: text("verification_uri"), message: text("message"), tenant: tenant.to_owned(), client_id: client_id.to_owned(), device_code: Secret::new(text("device_code")), interval: seconds("interval", 5), until: Instant::now() + seconds("expires_in", 900) })
+        Ok(DeviceCode {
+            user_code: text("user_code"),
+            verification_uri: text("verification_uri"),
+            message: text("message"),
+            tenant: tenant.to_owned(),
+            client_id: client_id.to_owned(),
+            device_code: Secret::new(text("device_code")),
+            interval: seconds("interval", 5),
+            until: Instant::now() + seconds("expires_in", 900),
+        })
     }
 
     /// Waits until the person has entered the code (RFC 8628 §3.5).
@@ -97,15 +112,25 @@ impl Client {
         loop {
             tokio::time::sleep(interval).await;
             if Instant::now() > code.until {
-                return Err(M365Error::SignIn("nobody entered the code in time; run the command again for a new one".into()));
+                return Err(M365Error::SignIn(
+                    "nobody entered the code in time; run the command again for a new one".into(),
+                ));
             }
-            let form = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("client_id", code.client_id.as_str()), ("device_code", code.device_code.expose())];
+            let form = [
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("client_id", code.client_id.as_str()),
+                ("device_code", code.device_code.expose()),
+            ];
             match self.ask_token(&code.tenant, &form).await {
                 Ok(body) => return self.signed_in(&code.client_id, None, &body).await,
                 Err(M365Error::Token { error, .. }) if error == "authorization_pending" => {}
                 Err(M365Error::Token { error, .. }) if error == "slow_down" => interval += Duration::from_secs(5),
-                Err(M365Error::Token { error, description, .. }) if error == "authorization_declined" => return Err(declined(&description)),
-                Err(M365Error::Token { error, .. }) if error == "expired_token" => return Err(M365Error::SignIn("the code has expired; run the command again for a new one".into())),
+                Err(M365Error::Token { error, description, .. }) if error == "authorization_declined" => {
+                    return Err(declined(&description));
+                }
+                Err(M365Error::Token { error, .. }) if error == "expired_token" => {
+                    return Err(M365Error::SignIn("the code has expired; run the command again for a new one".into()));
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -131,10 +156,15 @@ impl Client {
             ("code_challenge_method", "S256"),
             ("prompt", "select_account"),
         ];
-        let url = url::Url::parse_with_params(&format!("{}/{tenant}/oauth2/v2.0/authorize", self.cloud.login), query).map_err(|e| M365Error::Settings(format!("microsoft.login: {e}")))?;
+        let url = url::Url::parse_with_params(&format!("{}/{tenant}/oauth2/v2.0/authorize", self.cloud.login), query)
+            .map_err(|e| M365Error::Settings(format!("microsoft.login: {e}")))?;
         let (send, answers) = mpsc::channel(4);
         let page = get(move |Query(answer): Query<HashMap<String, String>>| async move {
-            let text = if answer.contains_key("code") { "Signed in. You may close this page." } else { "The sign-in was not completed. You may close this page." };
+            let text = if answer.contains_key("code") {
+                "Signed in. You may close this page."
+            } else {
+                "The sign-in was not completed. You may close this page."
+            };
             let _ = send.send(answer).await;
             Html(format!("<!doctype html><title>Posthouse</title><p>{text}</p>"))
         });
@@ -143,7 +173,18 @@ impl Client {
                 tracing::warn!(error = %e, "the loopback listener ended");
             }
         });
-        Ok(Browser { url: url.into(), tenant: tenant.to_owned(), client_id: client_id.to_owned(), redirect, scope, state, nonce, verifier: Secret::new(verifier), answers, server })
+        Ok(Browser {
+            url: url.into(),
+            tenant: tenant.to_owned(),
+            client_id: client_id.to_owned(),
+            redirect,
+            scope,
+            state,
+            nonce,
+            verifier: Secret::new(verifier),
+            answers,
+            server,
+        })
     }
 
     pub async fn await_browser(&self, mut browser: Browser) -> Result<Identity> {
@@ -157,20 +198,37 @@ impl Client {
             }
         };
         let Some(code) = answer.get("code") else {
-            return Err(declined(answer.get("error_description").or(answer.get("error")).map_or("no reason given", String::as_str)));
+            return Err(declined(
+                answer.get("error_description").or(answer.get("error")).map_or("no reason given", String::as_str),
+            ));
         };
-        let form = [("grant_type", "authorization_code"), ("client_id", browser.client_id.as_str()), ("code", code), ("redirect_uri", &browser.redirect), ("code_verifier", browser.verifier.expose()), ("scope", &browser.scope)];
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", browser.client_id.as_str()),
+            ("code", code),
+            ("redirect_uri", &browser.redirect),
+            ("code_verifier", browser.verifier.expose()),
+            ("scope", &browser.scope),
+        ];
         let body = self.ask_token(&browser.tenant, &form).await?;
         self.signed_in(&browser.client_id, Some(&browser.nonce), &body).await
     }
 
     async fn signed_in(&self, client_id: &str, nonce: Option<&str>, body: &Value) -> Result<Identity> {
         let missing = |what: &str| M365Error::Unexpected { service: "Entra", what: format!("no {what} in its answer") };
-        let claims = self.verified(body["id_token"].as_str().ok_or_else(|| missing("id token"))?, client_id, nonce).await?;
+        let claims =
+            self.verified(body["id_token"].as_str().ok_or_else(|| missing("id token"))?, client_id, nonce).await?;
         let text = |key: &str| claims[key].as_str().unwrap_or_default().to_owned();
         let refresh = body["refresh_token"].as_str().ok_or_else(|| missing("refresh token"))?;
         let tenant = text("tid").parse().map_err(|_| missing("tenant id"))?;
-        let admin = SignedIn { tenant, object_id: text("oid"), user_name: text("preferred_username"), display_name: text("name"), client_id: client_id.to_owned(), refresh_token: Secret::new(refresh) };
+        let admin = SignedIn {
+            tenant,
+            object_id: text("oid"),
+            user_name: text("preferred_username"),
+            display_name: text("name"),
+            client_id: client_id.to_owned(),
+            refresh_token: Secret::new(refresh),
+        };
         let identity = Identity::Admin(Arc::new(admin));
         self.tokens.keep(&identity, Service::Graph, body)?;
         Ok(identity)
@@ -182,13 +240,21 @@ impl Client {
         let header = jsonwebtoken::decode_header(id_token).map_err(|_| bad("that cannot be read"))?;
         let keys = send("Entra", self.http.get(format!("{}/common/discovery/v2.0/keys", self.cloud.login))).await?;
         let keys: Value = keys.json().await.map_err(|_| bad("whose keys cannot be read"))?;
-        let key = keys["keys"].as_array().into_iter().flatten().find(|k| k["kid"].as_str() == header.kid.as_deref()).ok_or_else(|| bad("signed by an unknown key"))?;
+        let key = keys["keys"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|k| k["kid"].as_str() == header.kid.as_deref())
+            .ok_or_else(|| bad("signed by an unknown key"))?;
         let part = |name: &str| key[name].as_str().unwrap_or_default();
-        let key = DecodingKey::from_rsa_components(part("n"), part("e")).map_err(|_| bad("signed by an unreadable key"))?;
+        let key =
+            DecodingKey::from_rsa_components(part("n"), part("e")).map_err(|_| bad("signed by an unreadable key"))?;
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_audience(&[client_id]);
         validation.leeway = 300;
-        let claims = jsonwebtoken::decode::<Value>(id_token, &key, &validation).map_err(|e| bad(&format!("that does not verify: {e}")))?.claims;
+        let claims = jsonwebtoken::decode::<Value>(id_token, &key, &validation)
+            .map_err(|e| bad(&format!("that does not verify: {e}")))?
+            .claims;
         let tid = claims["tid"].as_str().unwrap_or_default();
         if tid.is_empty() || !claims["iss"].as_str().is_some_and(|iss| iss.ends_with(&format!("/{tid}/v2.0"))) {
             return Err(bad("of another issuer"));
@@ -203,5 +269,7 @@ impl Client {
 /// AADSTS90094 and its like: this account may not consent to what an administrator must.
 fn declined(description: &str) -> M365Error {
     let short = description.split(" Trace ID:").next().unwrap_or(description);
-    M365Error::SignIn(format!("the sign-in was declined ({short}); a Global Administrator of the tenant must sign in and accept"))
+    M365Error::SignIn(format!(
+        "the sign-in was declined ({short}); a Global Administrator of the tenant must sign in and accept"
+    ))
 }

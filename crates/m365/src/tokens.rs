@@ -60,9 +60,21 @@ impl Tokens {
         self.open().get(&(identity.key(), service)).filter(|k| k.until > Instant::now()).map(|k| k.token.clone())
     }
     pub(crate) fn keep(&self, identity: &Identity, service: Service, body: &Value) -> Result<Secret> {
-        let token = Secret::new(body["access_token"].as_str().ok_or(M365Error::Unexpected { service: "Entra", what: "no access token in its answer".into() })?);
-        let life = Duration::from_secs(body["expires_in"].as_u64().or_else(|| body["expires_in"].as_str().and_then(|s| s.parse().ok())).unwrap_or(300));
-        self.open().insert((identity.key(), service), Kept { token: token.clone(), until: Instant::now() + life.saturating_sub(limits::TOKEN_MARGIN) });
+        let token = Secret::new(
+            body["access_token"]
+                .as_str()
+                .ok_or(M365Error::Unexpected { service: "Entra", what: "no access token in its answer".into() })?,
+        );
+        let life = Duration::from_secs(
+            body["expires_in"]
+                .as_u64()
+                .or_else(|| body["expires_in"].as_str().and_then(|s| s.parse().ok()))
+                .unwrap_or(300),
+        );
+        self.open().insert(
+            (identity.key(), service),
+            Kept { token: token.clone(), until: Instant::now() + life.saturating_sub(limits::TOKEN_MARGIN) },
+        );
         Ok(token)
     }
 }
@@ -82,7 +94,12 @@ impl Client {
         let body = match identity {
             Identity::App(app) => self.client_credentials(app, &scope).await?,
             Identity::Admin(admin) => {
-                let form = [("grant_type", "refresh_token"), ("client_id", &admin.client_id), ("refresh_token", admin.refresh_token.expose()), ("scope", &scope)];
+                let form = [
+                    ("grant_type", "refresh_token"),
+                    ("client_id", &admin.client_id),
+                    ("refresh_token", admin.refresh_token.expose()),
+                    ("scope", &scope),
+                ];
                 self.ask_token(&admin.tenant.to_string(), &form).await?
             }
         };
@@ -119,7 +136,10 @@ impl Client {
         let request = self.http.post(format!("{}/{tenant}/oauth2/v2.0/token", self.cloud.login)).form(form);
         let answer = send("Entra", request).await?;
         let ok = answer.status().is_success();
-        let body: Value = answer.json().await.map_err(|e| M365Error::Unexpected { service: "Entra", what: e.without_url().to_string() })?;
+        let body: Value = answer
+            .json()
+            .await
+            .map_err(|e| M365Error::Unexpected { service: "Entra", what: e.without_url().to_string() })?;
         if ok { Ok(body) } else { Err(M365Error::of_token(&body)) }
     }
 }

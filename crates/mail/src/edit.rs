@@ -52,7 +52,8 @@ fn removes(edit: &Edit, name: &str) -> bool {
     match edit {
         Edit::AddTop { .. } => false,
         Edit::RemoveNamed { prefix, except } => {
-            let begins = name.len() >= prefix.len() && name.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
+            let begins =
+                name.len() >= prefix.len() && name.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
             begins && !except.iter().any(|e| e.eq_ignore_ascii_case(name))
         }
     }
@@ -80,9 +81,13 @@ mod tests {
     #[test]
     fn added_on_top_removed_in_place_nothing_else_moves() {
         let raw = b"X-Ours-A: 1\r\nFrom: a\r\nx-ours-b: 2\r\n folded\r\nTo: b\r\n\r\nX-Ours-A: in the body\r\n";
-        let edits = [Edit::add("Received", "from x\r\nEvil: yes"), Edit::add("X-Ours-Id", "7"), Edit::remove_prefix("X-Ours-")];
+        let edits =
+            [Edit::add("Received", "from x\r\nEvil: yes"), Edit::add("X-Ours-Id", "7"), Edit::remove_prefix("X-Ours-")];
         let out = String::from_utf8(apply(raw, &edits)).unwrap();
-        assert_eq!(out, "Received: from x  Evil: yes\r\nX-Ours-Id: 7\r\nFrom: a\r\nTo: b\r\n\r\nX-Ours-A: in the body\r\n");
+        assert_eq!(
+            out,
+            "Received: from x  Evil: yes\r\nX-Ours-Id: 7\r\nFrom: a\r\nTo: b\r\n\r\nX-Ours-A: in the body\r\n"
+        );
     }
 
     #[test]
@@ -96,7 +101,14 @@ mod tests {
     }
 
     fn mailish() -> impl Strategy<Value = Vec<u8>> {
-        let line = prop_oneof![Just(b"X-Ours-A: 1\r\n".to_vec()), Just(b"From: a@b\n".to_vec()), Just(b" folded\r\n".to_vec()), Just(b"\r\n".to_vec()), Just(b"\r".to_vec()), proptest::collection::vec(any::<u8>(), 0..20)];
+        let line = prop_oneof![
+            Just(b"X-Ours-A: 1\r\n".to_vec()),
+            Just(b"From: a@b\n".to_vec()),
+            Just(b" folded\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b"\r".to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..20)
+        ];
         proptest::collection::vec(line, 0..12).prop_map(|lines| lines.concat())
     }
 

@@ -51,7 +51,11 @@ pub struct Envelope {
 
 impl Envelope {
     pub fn new<R: Into<String>>(sender: impl Into<String>, recipients: impl IntoIterator<Item = R>) -> Envelope {
-        Envelope { sender: sender.into(), recipients: recipients.into_iter().map(Recipient::new).collect(), ..Envelope::default() }
+        Envelope {
+            sender: sender.into(),
+            recipients: recipients.into_iter().map(Recipient::new).collect(),
+            ..Envelope::default()
+        }
     }
     pub fn is_null_sender(&self) -> bool {
         self.sender.is_empty()

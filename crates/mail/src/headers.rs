@@ -84,7 +84,10 @@ impl<'a> Iterator for Fields<'a> {
         let name = std::str::from_utf8(&rest[..colon]).ok()?;
         let value = colon + spaces + 1;
         let end = field_end(rest, value);
-        let stop = [b"\r\n".as_slice(), b"\n"].iter().find_map(|e| rest[value..end].strip_suffix(*e)).map_or(end, |v| value + v.len());
+        let stop = [b"\r\n".as_slice(), b"\n"]
+            .iter()
+            .find_map(|e| rest[value..end].strip_suffix(*e))
+            .map_or(end, |v| value + v.len());
         let range = self.at..self.at + end;
         self.at += end;
         Some(Header { name, value: &rest[value..stop], range })
@@ -116,7 +119,12 @@ mod tests {
     fn seen(raw: &[u8]) -> String {
         let section = HeaderSection::of(raw);
         let fields: Vec<_> = section.fields().map(|f| format!("{}={}", f.name, f.text())).collect();
-        format!("{} | body {:?}{}", fields.join(", "), String::from_utf8_lossy(&raw[section.body_start()..]), if section.ends_properly() { "" } else { " (no empty line)" })
+        format!(
+            "{} | body {:?}{}",
+            fields.join(", "),
+            String::from_utf8_lossy(&raw[section.body_start()..]),
+            if section.ends_properly() { "" } else { " (no empty line)" }
+        )
     }
 
     #[test]

@@ -80,7 +80,10 @@ pub struct Message {
 }
 
 fn parser() -> MessageParser {
-    MessageParser::new().max_depth(limits::DEPTH_MAX.into()).max_parts(limits::PARTS_MAX as usize).max_encoded_nesting(limits::ENCODED_NESTING_MAX.into())
+    MessageParser::new()
+        .max_depth(limits::DEPTH_MAX.into())
+        .max_parts(limits::PARTS_MAX as usize)
+        .max_encoded_nesting(limits::ENCODED_NESTING_MAX.into())
 }
 
 impl Message {
@@ -92,10 +95,21 @@ impl Message {
             message.message_id = parsed.message_id().map(str::to_owned);
             message.subject = parsed.subject().map(str::to_owned);
             let boxes = parsed.all_from().flat_map(|list| list.mailboxes());
-            message.from = boxes.map(|m| Address { display: m.name().unwrap_or_default().to_owned(), address: m.address().unwrap_or_default().to_owned() }).collect();
-            let flags = [(PartFlags::LIMIT_REACHED, Anomaly::TooManyParts), (PartFlags::NESTING_LIMIT, Anomaly::NestedTooDeep), (PartFlags::UNTERMINATED, Anomaly::UnclosedBoundary)];
+            message.from = boxes
+                .map(|m| Address {
+                    display: m.name().unwrap_or_default().to_owned(),
+                    address: m.address().unwrap_or_default().to_owned(),
+                })
+                .collect();
+            let flags = [
+                (PartFlags::LIMIT_REACHED, Anomaly::TooManyParts),
+                (PartFlags::NESTING_LIMIT, Anomaly::NestedTooDeep),
+                (PartFlags::UNTERMINATED, Anomaly::UnclosedBoundary),
+            ];
             for part in parsed.parts() {
-                message.anomalies.extend(flags.iter().filter(|(flag, _)| part.flags().contains(*flag)).map(|(_, anomaly)| *anomaly));
+                message
+                    .anomalies
+                    .extend(flags.iter().filter(|(flag, _)| part.flags().contains(*flag)).map(|(_, anomaly)| *anomaly));
             }
         }
         message.anomalies.sort();
@@ -141,7 +155,9 @@ impl Message {
 
 fn walk(message: MessageRef<'_>, depth: usize, look: &mut impl FnMut(&Part<'_>)) {
     for part in message.parts() {
-        let content_type = part.content_type().map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase());
+        let content_type = part
+            .content_type()
+            .map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase());
         let kind = match part.kind() {
             PartKind::Text => Kind::Text,
             PartKind::Html => Kind::Html,
@@ -202,20 +218,44 @@ mod tests {
 
     #[test]
     fn the_view_of_an_ordinary_message() {
-        let m = message("From: =?utf-8?q?J=C3=BCrgen?= <j@a.example>\r\nSubject: =?utf-8?b?w5xiZXI=?=\r\nMessage-ID: <1@a.example>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/octet-stream; name=x.bin\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b--\r\n");
+        let m = message(
+            "From: =?utf-8?q?J=C3=BCrgen?= <j@a.example>\r\nSubject: =?utf-8?b?w5xiZXI=?=\r\nMessage-ID: <1@a.example>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/octet-stream; name=x.bin\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b--\r\n",
+        );
         assert_eq!(m.from(), [Address { display: "Jürgen".into(), address: "j@a.example".into() }]);
         assert_eq!((m.subject(), m.message_id()), (Some("Über".into()), Some("1@a.example".into())));
         let mut seen = Vec::new();
-        m.for_each_part(|p| seen.push(format!("{:?} {} {:?} {}", p.kind, p.content_type, p.file_name, String::from_utf8_lossy(&p.decoded))));
-        assert_eq!(seen, ["Multipart multipart/mixed None ", "Text text/plain None text", "Binary application/octet-stream Some(\"x.bin\") ABC"]);
+        m.for_each_part(|p| {
+            seen.push(format!(
+                "{:?} {} {:?} {}",
+                p.kind,
+                p.content_type,
+                p.file_name,
+                String::from_utf8_lossy(&p.decoded)
+            ))
+        });
+        assert_eq!(
+            seen,
+            [
+                "Multipart multipart/mixed None ",
+                "Text text/plain None text",
+                "Binary application/octet-stream Some(\"x.bin\") ABC"
+            ]
+        );
         assert_eq!(m.anomalies(), []);
     }
 
     #[test]
     fn anomalies_are_listed_and_nothing_fails() {
-        let many = (0..10_000).fold("Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_owned(), |all, n| all + &format!("--b\r\n\r\n{n}\r\n"));
-        let cases = ["", "x", "\r\nbody", "A: b\r\nnofield\r\n", "A: b\n\nbody\n", "A: b\r\n\r\na\rb", "A: b\r\n\r\n\0", &many];
-        let text = cases.iter().map(|c| format!("{:?}: {:?}", &c[..c.len().min(20)], message(c).anomalies())).collect::<Vec<_>>().join("\n");
+        let many = (0..10_000).fold("Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_owned(), |all, n| {
+            all + &format!("--b\r\n\r\n{n}\r\n")
+        });
+        let cases =
+            ["", "x", "\r\nbody", "A: b\r\nnofield\r\n", "A: b\n\nbody\n", "A: b\r\n\r\na\rb", "A: b\r\n\r\n\0", &many];
+        let text = cases
+            .iter()
+            .map(|c| format!("{:?}: {:?}", &c[..c.len().min(20)], message(c).anomalies()))
+            .collect::<Vec<_>>()
+            .join("\n");
         insta::assert_snapshot!(text, @r#"
         "": [Empty]
         "x": [NoHeaders, HeaderWithoutEnd]

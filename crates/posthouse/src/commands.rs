@@ -15,7 +15,8 @@ async fn open(config: &Config) -> Result<Store> {
 /// Written beside and renamed, so that whoever waits for the file never reads half of it.
 pub fn write_ready(file: &Path, value: &impl serde::Serialize) -> Result<()> {
     let beside = file.with_extension("part");
-    std::fs::write(&beside, serde_json::to_vec_pretty(value)?).with_context(|| format!("ready file {}", file.display()))?;
+    std::fs::write(&beside, serde_json::to_vec_pretty(value)?)
+        .with_context(|| format!("ready file {}", file.display()))?;
     std::fs::rename(&beside, file).with_context(|| format!("ready file {}", file.display()))
 }
 
@@ -40,7 +41,10 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     let running = gateway::start(wiring::gateway_settings(config)?, store.clone()).await?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
     if let Some(file) = ready_file {
-        write_ready(&file, &serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "pid": std::process::id()}))?;
+        write_ready(
+            &file,
+            &serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "pid": std::process::id()}),
+        )?;
     }
     asked_to_end().await;
     tracing::info!("finishing the journeys that are under way");
@@ -87,31 +91,55 @@ fn confirmed(asked: &[control::Permission]) -> bool {
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "ja")
 }
 
-pub async fn connect(config: &Config, store: &Store, wish: control::Wish, json: bool, approve: &mut (dyn FnMut(&[control::Permission]) -> bool + Send)) -> Result<ExitCode> {
+pub async fn connect(
+    config: &Config,
+    store: &Store,
+    wish: control::Wish,
+    json: bool,
+    approve: &mut (dyn FnMut(&[control::Permission]) -> bool + Send),
+) -> Result<ExitCode> {
     let settings = wiring::control_settings(config)?;
     let client = wiring::client(config)?;
-    let mut show = |event: control::Event| if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") };
+    let mut show = |event: control::Event| {
+        if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") }
+    };
     match control::connect(wish, &client, store, &settings, approve, &mut show).await {
         Ok(connected) => {
             if !json {
-                println!("{} is connected: mail of {} goes through Posthouse", connected.display_name, connected.domains.join(", "));
+                println!(
+                    "{} is connected: mail of {} goes through Posthouse",
+                    connected.display_name,
+                    connected.domains.join(", ")
+                );
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => Err(anyhow!(error).context("the tenant is not connected; `posthouse tenant connect` goes on where it stopped")),
+        Err(error) => {
+            Err(anyhow!(error)
+                .context("the tenant is not connected; `posthouse tenant connect` goes on where it stopped"))
+        }
     }
 }
 
 async fn disconnect(config: &Config, store: &Store, name: &str, json: bool) -> Result<ExitCode> {
     let tenant = wiring::find_tenant(store, name).await?;
     let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
-    let mut show = |event: control::Event| if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") };
+    let mut show = |event: control::Event| {
+        if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") }
+    };
     let proof = control::disconnect(tenant.id, &client, store, &settings, &mut show).await?;
     show::print(json, &proof, || proof.to_string())?;
     Ok(if proof.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub async fn trace(config: &Config, tenant: Option<String>, address: Option<String>, message_id: Option<String>, limit: u32, json: bool) -> Result<()> {
+pub async fn trace(
+    config: &Config,
+    tenant: Option<String>,
+    address: Option<String>,
+    message_id: Option<String>,
+    limit: u32,
+    json: bool,
+) -> Result<()> {
     let store = open(config).await?;
     let tenant = match tenant {
         Some(name) => Some(wiring::find_tenant(&store, &name).await?.id),
@@ -123,7 +151,8 @@ pub async fn trace(config: &Config, tenant: Option<String>, address: Option<Stri
 
 pub async fn explain(config: &Config, id: &str, json: bool) -> Result<()> {
     let store = open(config).await?;
-    let entry = store.journey(id).await?.ok_or_else(|| anyhow!("no journey is called {id}; `posthouse trace` lists them"))?;
+    let entry =
+        store.journey(id).await?.ok_or_else(|| anyhow!("no journey is called {id}; `posthouse trace` lists them"))?;
     let tenant = match entry.tenant {
         Some(id) => store.tenant(id).await?,
         None => None,
@@ -133,7 +162,12 @@ pub async fn explain(config: &Config, id: &str, json: bool) -> Result<()> {
 
 pub async fn held(config: &Config, command: HeldCommand, json: bool) -> Result<()> {
     let store = open(config).await?;
-    let one = async |id: &str| store.held_one(id).await?.ok_or_else(|| anyhow!("nothing held is called {id}; `posthouse held list` shows what is"));
+    let one = async |id: &str| {
+        store
+            .held_one(id)
+            .await?
+            .ok_or_else(|| anyhow!("nothing held is called {id}; `posthouse held list` shows what is"))
+    };
     match command {
         HeldCommand::List { tenant } => {
             let tenant = match tenant {
@@ -157,7 +191,9 @@ pub async fn held(config: &Config, command: HeldCommand, json: bool) -> Result<(
         HeldCommand::Release { id } => {
             let held = one(&id).await?;
             let said = gateway::release(&store, &wiring::gateway_settings(config)?, &held.id).await?;
-            show::print(json, &serde_json::json!({"released": said.is_success(), "answer": said.to_string()}), || format!("Microsoft answered: {said}"))?;
+            show::print(json, &serde_json::json!({"released": said.is_success(), "answer": said.to_string()}), || {
+                format!("Microsoft answered: {said}")
+            })?;
             if !said.is_success() {
                 bail!("it is still held");
             }

@@ -122,7 +122,8 @@ pub const EXAMPLE: &str = include_str!("example.toml");
 
 impl Config {
     pub fn read(file: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
         Config::parse(file, &text)
     }
 
@@ -156,31 +157,53 @@ impl Complaint<'_> {
         self.at(offset, message)
     }
 
-    fn value<T: std::str::FromStr>(&self, key: &str, value: &Spanned<String>, expected: &str) -> Result<T, ConfigError> {
-        value.get_ref().parse().map_err(|_| self.at(value.span().start, format!("key `{key}`: \"{}\" is not {expected}", value.get_ref())))
+    fn value<T: std::str::FromStr>(
+        &self,
+        key: &str,
+        value: &Spanned<String>,
+        expected: &str,
+    ) -> Result<T, ConfigError> {
+        value
+            .get_ref()
+            .parse()
+            .map_err(|_| self.at(value.span().start, format!("key `{key}`: \"{}\" is not {expected}", value.get_ref())))
     }
 
     fn host_name(&self, key: &str, value: &Spanned<String>) -> Result<String, ConfigError> {
         let name = value.get_ref().trim_end_matches('.').to_ascii_lowercase();
-        let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let label =
+            |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if name.contains('.') && name.split('.').all(label) {
             return Ok(name);
         }
-        Err(self.at(value.span().start, format!("key `{key}`: \"{}\" is not a host name with at least one dot, e.g. \"gw.example.net\"", value.get_ref())))
+        Err(self.at(
+            value.span().start,
+            format!(
+                "key `{key}`: \"{}\" is not a host name with at least one dot, e.g. \"gw.example.net\"",
+                value.get_ref()
+            ),
+        ))
     }
 
     fn check(&self, written: File) -> Result<Config, ConfigError> {
         let (gateway, zone) = (written.gateway, written.zone);
-        let certificate = match (gateway.certificate, gateway.key) {
-            (Some(chain), Some(key)) => Some((chain, key)),
-            (None, None) => None,
-            _ => return Err(self.at(gateway.hostname.span().start, "keys `gateway.certificate` and `gateway.key` are expected together: a PEM chain and its PEM key".into())),
-        };
+        let certificate =
+            match (gateway.certificate, gateway.key) {
+                (Some(chain), Some(key)) => Some((chain, key)),
+                (None, None) => None,
+                _ => return Err(self.at(
+                    gateway.hostname.span().start,
+                    "keys `gateway.certificate` and `gateway.key` are expected together: a PEM chain and its PEM key"
+                        .into(),
+                )),
+            };
         if gateway.microsoft_ranges.get_ref().is_empty() {
             return Err(self.at(gateway.microsoft_ranges.span().start, "key `gateway.microsoft_ranges`: expected at least one range, e.g. \"40.92.0.0/15\"; an empty list would refuse all mail".into()));
         }
         let ranges = gateway.microsoft_ranges.get_ref().iter();
-        let ranges = ranges.map(|r| self.value("gateway.microsoft_ranges", r, "an address range such as \"40.92.0.0/15\"")).collect::<Result<_, _>>()?;
+        let ranges = ranges
+            .map(|r| self.value("gateway.microsoft_ranges", r, "an address range such as \"40.92.0.0/15\""))
+            .collect::<Result<_, _>>()?;
         let at = written.certificates.span().start;
         let certificates = written.certificates.into_inner();
         let issuer = match (certificates.directory, certificates.authority_chain, certificates.authority_key) {
@@ -196,15 +219,36 @@ impl Complaint<'_> {
             hostname: self.host_name("gateway.hostname", &gateway.hostname)?,
             certificate,
             microsoft_ranges: ranges,
-            microsoft_names: if gateway.microsoft_names.is_empty() { vec!["mail.protection.outlook.com".into()] } else { gateway.microsoft_names },
-            egress_address: gateway.egress_address.as_ref().map(|v| self.value("gateway.egress_address", v, "an IP address")).transpose()?,
-            public_address: gateway.public_address.as_ref().map(|v| self.value("gateway.public_address", v, "an IP address")).transpose()?,
+            microsoft_names: if gateway.microsoft_names.is_empty() {
+                vec!["mail.protection.outlook.com".into()]
+            } else {
+                gateway.microsoft_names
+            },
+            egress_address: gateway
+                .egress_address
+                .as_ref()
+                .map(|v| self.value("gateway.egress_address", v, "an IP address"))
+                .transpose()?,
+            public_address: gateway
+                .public_address
+                .as_ref()
+                .map(|v| self.value("gateway.public_address", v, "an IP address"))
+                .transpose()?,
             return_port: gateway.return_port,
             zone: self.host_name("zone.name", &zone.name)?,
-            zone_listen: zone.listen.as_ref().map(|v| self.value("zone.listen", v, "an address and port such as \"0.0.0.0:53\"")).transpose()?,
+            zone_listen: zone
+                .listen
+                .as_ref()
+                .map(|v| self.value("zone.listen", v, "an address and port such as \"0.0.0.0:53\""))
+                .transpose()?,
             issuer,
             trusted_roots: certificates.trusted_roots,
-            resolver: written.dns.resolver.as_ref().map(|v| self.value("dns.resolver", v, "an address and port such as \"127.0.0.1:53\"")).transpose()?,
+            resolver: written
+                .dns
+                .resolver
+                .as_ref()
+                .map(|v| self.value("dns.resolver", v, "an address and port such as \"127.0.0.1:53\""))
+                .transpose()?,
             microsoft: written.microsoft,
         })
     }

@@ -16,7 +16,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // law of the crypto provider: exactly one, installed before anything speaks TLS
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Sim(_)) { "info,hickory_server=warn" } else { "error,hickory_server=off" };
+    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Sim(_)) {
+        "info,hickory_server=warn"
+    } else {
+        "error,hickory_server=off"
+    };
     let filter = EnvFilter::try_from_env("POSTHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -47,7 +51,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Config(_) => println!("{} is right", cli.config.display()),
                 Command::Serve { ready_file } => commands::serve(&config, ready_file).await?,
                 Command::Tenant(command) => return commands::tenant(&config, command, json).await,
-                Command::Trace { tenant, address, message_id, limit } => commands::trace(&config, tenant, address, message_id, limit, json).await?,
+                Command::Trace { tenant, address, message_id, limit } => {
+                    commands::trace(&config, tenant, address, message_id, limit, json).await?
+                }
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Held(command) => commands::held(&config, command, json).await?,
                 Command::Alerts => commands::alerts(&config, json).await?,

@@ -8,7 +8,10 @@ use tenant::Tenant;
 /// A table as every listing here looks.
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(headings);
     if std::env::var_os("COLUMNS").is_none() && !table.is_tty() {
         table.set_width(140);
     }
@@ -35,15 +38,20 @@ pub fn safe(text: &str) -> String {
 
 pub fn short(text: &str, length: usize) -> String {
     let text = safe(text);
-    if text.chars().count() <= length { text } else { text.chars().take(length.saturating_sub(1)).chain(['…']).collect() }
+    if text.chars().count() <= length {
+        text
+    } else {
+        text.chars().take(length.saturating_sub(1)).chain(['…']).collect()
+    }
 }
 
 pub fn way(direction: Option<tenant::Direction>) -> String {
-    direction.map_or("?", |d| match d {
-        tenant::Direction::Inbound => "in",
-        tenant::Direction::Outbound => "out",
-    })
-    .into()
+    direction
+        .map_or("?", |d| match d {
+            tenant::Direction::Inbound => "in",
+            tenant::Direction::Outbound => "out",
+        })
+        .into()
 }
 
 fn millis(entry: &JourneyEntry) -> f64 {
@@ -85,14 +93,29 @@ pub fn trace(entries: &[JourneyEntry]) -> String {
 pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
     let mut out = vec![format!("journey {} · {} · {}", entry.id, at(entry.started), entry.outcome)];
     let name = tenant.map(|t| format!("{} ({})", t.display_name, t.id)).or(entry.tenant.map(|t| t.to_string()));
-    out.push(format!("  came from   {} as tenant {}, {}", entry.peer, name.as_deref().unwrap_or("nobody we know"), way(entry.direction)));
+    out.push(format!(
+        "  came from   {} as tenant {}, {}",
+        entry.peer,
+        name.as_deref().unwrap_or("nobody we know"),
+        way(entry.direction)
+    ));
     out.push(format!("  envelope    <{}> → {}", safe(&entry.sender), safe(&entry.recipients.join(", "))));
-    out.push(format!("  message     {} · {} · {} bytes", safe(entry.message_id.as_deref().unwrap_or("no Message-ID")), safe(entry.subject.as_deref().unwrap_or("no subject")), entry.bytes));
+    out.push(format!(
+        "  message     {} · {} · {} bytes",
+        safe(entry.message_id.as_deref().unwrap_or("no Message-ID")),
+        safe(entry.subject.as_deref().unwrap_or("no subject")),
+        entry.bytes
+    ));
     if entry.visits > 1 {
         out.push(format!("  visits      {}: a routing rule of this tenant lost its exception", entry.visits));
     }
     for (who, proofs) in [("Microsoft said", &entry.proofs.microsoft), ("we verified", &entry.proofs.own)] {
-        let said: Vec<_> = proofs.iter().map(|p| format!("{}={}{}", p.method, p.result, p.domain.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())).collect();
+        let said: Vec<_> = proofs
+            .iter()
+            .map(|p| {
+                format!("{}={}{}", p.method, p.result, p.domain.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())
+            })
+            .collect();
         if !said.is_empty() {
             out.push(format!("  {who:<15} {}", safe(&said.join(", "))));
         }
@@ -105,7 +128,11 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
         out.extend(finding.details.iter().map(|d| format!("                · {}", safe(d))));
     }
     if let Some(decision) = &entry.decision {
-        out.push(format!("  decision    {:?}{}", decision.verdict, decision.reasons.iter().map(|r| format!("\n                · {}", safe(r))).collect::<String>()));
+        out.push(format!(
+            "  decision    {:?}{}",
+            decision.verdict,
+            decision.reasons.iter().map(|r| format!("\n                · {}", safe(r))).collect::<String>()
+        ));
     }
     if let Some(held) = &entry.held {
         out.push(format!("  held as     {held}  (posthouse held show {held})"));
@@ -162,7 +189,16 @@ pub fn alerts(list: &[Alert]) -> String {
     if list.is_empty() {
         return "no alerts".into();
     }
-    let rows = list.iter().map(|a| [at(a.last), format!("{:?}", a.kind), a.tenant.map(|t| t.to_string()).unwrap_or_default(), a.count.to_string(), short(&a.subject, 60), short(&a.text, 160)]);
+    let rows = list.iter().map(|a| {
+        [
+            at(a.last),
+            format!("{:?}", a.kind),
+            a.tenant.map(|t| t.to_string()).unwrap_or_default(),
+            a.count.to_string(),
+            short(&a.subject, 60),
+            short(&a.text, 160),
+        ]
+    });
     table(["last (UTC)", "kind", "tenant", "times", "about", "what happened and what to do"], rows).to_string()
 }
 
@@ -170,7 +206,16 @@ pub fn tenants(list: &[Tenant]) -> String {
     if list.is_empty() {
         return "no tenants; connect one with: posthouse tenant connect".into();
     }
-    let rows = list.iter().map(|t| [t.label.clone(), t.display_name.clone(), t.id.to_string(), format!("{:?}", t.routing), t.connector_domain.clone(), t.domains.join(", ")]);
+    let rows = list.iter().map(|t| {
+        [
+            t.label.clone(),
+            t.display_name.clone(),
+            t.id.to_string(),
+            format!("{:?}", t.routing),
+            t.connector_domain.clone(),
+            t.domains.join(", "),
+        ]
+    });
     table(["label", "name", "id", "routing", "connector domain", "domains"], rows).to_string()
 }
 

@@ -45,7 +45,9 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
     let (chain_pem, key_pem) = match &config.certificate {
         Some((chain, key)) => (read(chain, "gateway.certificate")?, tenant::Secret::new(read(key, "gateway.key")?)),
         None => {
-            let issued = issuer(config)?.certificate_for(&config.hostname).with_context(|| format!("certificate of the gateway itself, {}", config.hostname))?;
+            let issued = issuer(config)?
+                .certificate_for(&config.hostname)
+                .with_context(|| format!("certificate of the gateway itself, {}", config.hostname))?;
             (issued.chain_pem, issued.key_pem)
         }
     };
@@ -71,8 +73,14 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
 pub fn client(config: &Config) -> Result<m365::Client> {
     let section = &config.microsoft;
     let name = section.cloud.as_deref().unwrap_or("global");
-    let mut cloud = m365::Cloud::named(name).ok_or_else(|| anyhow!("microsoft.cloud is \"{name}\"; expected global, us-gov-high, us-dod or china"))?;
-    for (base, written) in [(&mut cloud.login, &section.login), (&mut cloud.graph, &section.graph), (&mut cloud.exchange, &section.exchange), (&mut cloud.activity, &section.activity)] {
+    let mut cloud = m365::Cloud::named(name)
+        .ok_or_else(|| anyhow!("microsoft.cloud is \"{name}\"; expected global, us-gov-high, us-dod or china"))?;
+    for (base, written) in [
+        (&mut cloud.login, &section.login),
+        (&mut cloud.graph, &section.graph),
+        (&mut cloud.exchange, &section.exchange),
+        (&mut cloud.activity, &section.activity),
+    ] {
         if let Some(written) = written {
             *base = written.trim_end_matches('/').to_owned();
         }
@@ -98,6 +106,8 @@ pub fn control_settings(config: &Config) -> Result<control::Settings> {
 pub async fn find_tenant(store: &Store, name: &str) -> Result<Tenant> {
     let tenants = store.tenants().await?;
     let wanted = name.to_lowercase();
-    let found = tenants.into_iter().find(|t| t.id.to_string() == wanted || t.label == wanted || t.domains.contains(&wanted) || t.initial_domain == wanted);
+    let found = tenants.into_iter().find(|t| {
+        t.id.to_string() == wanted || t.label == wanted || t.domains.contains(&wanted) || t.initial_domain == wanted
+    });
     found.ok_or_else(|| anyhow!("no tenant is called \"{name}\"; `posthouse tenant list` shows those that are"))
 }

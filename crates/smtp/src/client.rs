@@ -87,7 +87,11 @@ pub struct Connection {
 impl Connection {
     pub async fn open(target: &Target) -> Result<Connection, ClientError> {
         let server = target.server_name.clone();
-        let tcp = connect(target).await.map_err(|source| ClientError::Connect { server: server.clone(), address: target.address, source })?;
+        let tcp = connect(target).await.map_err(|source| ClientError::Connect {
+            server: server.clone(),
+            address: target.address,
+            source,
+        })?;
         let mut plain = BufReader::new(tcp);
         accepted(read(&mut plain, &server, "the connection", limits::REPLY_TIMEOUT).await?, &server, "the connection")?;
         let features = ehlo(&mut plain, &server, &target.helo).await?;
@@ -101,7 +105,14 @@ impl Connection {
         }
         let name = ServerName::try_from(server.clone()).map_err(|e| tls_error(std::io::Error::other(e)))?;
         let handshake = TlsConnector::from(target.tls.clone()).connect(name, plain.into_inner());
-        let tls = timeout(limits::HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| ClientError::Silent { server: server.clone(), stage: "the TLS handshake", within: limits::HANDSHAKE_TIMEOUT })?.map_err(tls_error)?;
+        let tls = timeout(limits::HANDSHAKE_TIMEOUT, handshake)
+            .await
+            .map_err(|_| ClientError::Silent {
+                server: server.clone(),
+                stage: "the TLS handshake",
+                within: limits::HANDSHAKE_TIMEOUT,
+            })?
+            .map_err(tls_error)?;
         let mut io = BufReader::new(tls);
         let features = ehlo(&mut io, &server, &target.helo).await?;
         Ok(Connection { io, server, features, used: false, idle_since: Instant::now() })
@@ -117,10 +128,13 @@ impl Connection {
 
     /// Offers one message. `Err` leaves the connection unusable.
     pub async fn send(&mut self, envelope: &Envelope, raw: &[u8]) -> Result<Delivery, ClientError> {
-        let needs_utf8 = envelope.smtputf8 || !envelope.sender.is_ascii() || envelope.recipients.iter().any(|r| !r.address.is_ascii());
+        let needs_utf8 = envelope.smtputf8
+            || !envelope.sender.is_ascii()
+            || envelope.recipients.iter().any(|r| !r.address.is_ascii());
         if needs_utf8 && !self.offers("SMTPUTF8") {
             // RFC 6531 §3.2
-            let refused = Reply::new(550, (5, 6, 7), format!("{} does not take internationalised addresses", self.server));
+            let refused =
+                Reply::new(550, (5, 6, 7), format!("{} does not take internationalised addresses", self.server));
             return Ok(Delivery { recipients: vec![refused; envelope.recipients.len()], data: None });
         }
         let chunking = self.offers("CHUNKING");
@@ -273,7 +287,11 @@ async fn connect(target: &Target) -> std::io::Result<TcpStream> {
     Ok(tcp)
 }
 
-async fn ehlo<S: AsyncRead + AsyncWrite + Unpin>(io: &mut BufReader<S>, server: &str, helo: &str) -> Result<Vec<String>, ClientError> {
+async fn ehlo<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut BufReader<S>,
+    server: &str,
+    helo: &str,
+) -> Result<Vec<String>, ClientError> {
     let reply = accepted(command(io, server, &format!("EHLO {helo}"), "EHLO").await?, server, "EHLO")?;
     Ok(reply.text.split('\n').skip(1).map(str::to_owned).collect())
 }
@@ -282,24 +300,46 @@ fn accepted(reply: Reply, server: &str, stage: &'static str) -> Result<Reply, Cl
     if reply.is_success() { Ok(reply) } else { Err(ClientError::Refused { server: server.to_owned(), stage, reply }) }
 }
 
-async fn command<S: AsyncRead + AsyncWrite + Unpin>(io: &mut BufReader<S>, server: &str, line: &str, stage: &'static str) -> Result<Reply, ClientError> {
+async fn command<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut BufReader<S>,
+    server: &str,
+    line: &str,
+    stage: &'static str,
+) -> Result<Reply, ClientError> {
     write(io, server, format!("{line}\r\n").as_bytes(), stage).await?;
     read(io, server, stage, limits::REPLY_TIMEOUT).await
 }
 
-async fn write<S: AsyncWrite + Unpin>(io: &mut S, server: &str, octets: &[u8], stage: &'static str) -> Result<(), ClientError> {
+async fn write<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    server: &str,
+    octets: &[u8],
+    stage: &'static str,
+) -> Result<(), ClientError> {
     let closed = |_| ClientError::Closed { server: server.to_owned(), stage };
     // a large message over a slow line takes long; what must not be long is standing still
     for piece in octets.chunks(64 * 1024) {
         let silent = |_| ClientError::Silent { server: server.to_owned(), stage, within: limits::REPLY_TIMEOUT };
         timeout(limits::REPLY_TIMEOUT, io.write_all(piece)).await.map_err(silent)?.map_err(closed)?;
     }
-    timeout(limits::REPLY_TIMEOUT, io.flush()).await.map_err(|_| ClientError::Silent { server: server.to_owned(), stage, within: limits::REPLY_TIMEOUT })?.map_err(closed)
+    timeout(limits::REPLY_TIMEOUT, io.flush())
+        .await
+        .map_err(|_| ClientError::Silent { server: server.to_owned(), stage, within: limits::REPLY_TIMEOUT })?
+        .map_err(closed)
 }
 
-async fn read<S: AsyncBufRead + Unpin>(io: &mut S, server: &str, stage: &'static str, within: Duration) -> Result<Reply, ClientError> {
+async fn read<S: AsyncBufRead + Unpin>(
+    io: &mut S,
+    server: &str,
+    stage: &'static str,
+    within: Duration,
+) -> Result<Reply, ClientError> {
     let closed = || ClientError::Closed { server: server.to_owned(), stage };
-    let heard = timeout(within, read_lines(io)).await.map_err(|_| ClientError::Silent { server: server.to_owned(), stage, within })?;
+    let heard = timeout(within, read_lines(io)).await.map_err(|_| ClientError::Silent {
+        server: server.to_owned(),
+        stage,
+        within,
+    })?;
     let lines = heard.map_err(|_| closed())?;
     Reply::parse(&lines).ok_or_else(closed)
 }

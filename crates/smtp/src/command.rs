@@ -14,7 +14,10 @@ pub(crate) enum Command {
     Mail(Envelope, usize),
     Rcpt(Recipient),
     Data,
-    Bdat { octets: usize, last: bool },
+    Bdat {
+        octets: usize,
+        last: bool,
+    },
     Rset,
     Noop,
     Quit,
@@ -77,7 +80,10 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
 
 /// A local part and a domain, no more is asked: Exchange Online has looked already.
 fn is_address(address: &str) -> bool {
-    address.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains(' ')) || address.eq_ignore_ascii_case("postmaster")
+    address
+        .rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains(' '))
+        || address.eq_ignore_ascii_case("postmaster")
 }
 
 fn mail(rest: &str) -> Result<Command, Reply> {
@@ -111,7 +117,10 @@ fn rcpt(rest: &str) -> Result<Command, Reply> {
     }
     let mut recipient = Recipient::new(address);
     for parameter in parameters.split_whitespace() {
-        match parameter.split_once('=').map_or((parameter.to_ascii_uppercase(), ""), |(n, v)| (n.to_ascii_uppercase(), v)) {
+        match parameter
+            .split_once('=')
+            .map_or((parameter.to_ascii_uppercase(), ""), |(n, v)| (n.to_ascii_uppercase(), v))
+        {
             (name, value) if name == "NOTIFY" && !value.is_empty() => recipient.notify = Some(value.to_owned()),
             (name, value) if name == "ORCPT" && !value.is_empty() => recipient.orcpt = Some(value.to_owned()),
             _ => return Err(Reply::new(555, (5, 5, 4), "RCPT parameter not known")),
@@ -138,17 +147,49 @@ mod tests {
 
     #[test]
     fn envelopes_are_kept_as_they_were_written() {
-        let Command::Mail(envelope, size) = parse(b"MAIL FROM:<\"a > b\"@x.example> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=q+20x SMTPUTF8").unwrap() else { panic!() };
+        let Command::Mail(envelope, size) =
+            parse(b"MAIL FROM:<\"a > b\"@x.example> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=q+20x SMTPUTF8").unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(envelope.sender, "\"a > b\"@x.example");
-        assert_eq!((size, envelope.body, envelope.ret, envelope.envid.as_deref(), envelope.smtputf8), (10, Some(Body::EightBitMime), Some(Return::Headers), Some("q+20x"), true));
-        let Command::Rcpt(recipient) = parse("rcpt to: <jürgen@müller.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@c".as_bytes()).unwrap() else { panic!() };
-        assert_eq!(recipient, Recipient { address: "jürgen@müller.example".into(), notify: Some("SUCCESS,FAILURE".into()), orcpt: Some("rfc822;a+2Bb@c".into()) });
+        assert_eq!(
+            (size, envelope.body, envelope.ret, envelope.envid.as_deref(), envelope.smtputf8),
+            (10, Some(Body::EightBitMime), Some(Return::Headers), Some("q+20x"), true)
+        );
+        let Command::Rcpt(recipient) =
+            parse("rcpt to: <jürgen@müller.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@c".as_bytes()).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            recipient,
+            Recipient {
+                address: "jürgen@müller.example".into(),
+                notify: Some("SUCCESS,FAILURE".into()),
+                orcpt: Some("rfc822;a+2Bb@c".into())
+            }
+        );
         assert!(matches!(parse(b"MAIL FROM:<>"), Ok(Command::Mail(e, 0)) if e.is_null_sender()));
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let cases = ["", "FROB", "EHLO", "MAIL FROM:a@b", "MAIL FROM:<a>", "MAIL FROM:<a@b>X=1", "MAIL FROM:<a@b> BODY=BINARYMIME", "MAIL FROM:<a@b> XOORG=x", "RCPT TO:<>", "RCPT TO:<a@b> FROB", "BDAT x", "BDAT 1 FIRST", "NOOP \u{1}"];
+        let cases = [
+            "",
+            "FROB",
+            "EHLO",
+            "MAIL FROM:a@b",
+            "MAIL FROM:<a>",
+            "MAIL FROM:<a@b>X=1",
+            "MAIL FROM:<a@b> BODY=BINARYMIME",
+            "MAIL FROM:<a@b> XOORG=x",
+            "RCPT TO:<>",
+            "RCPT TO:<a@b> FROB",
+            "BDAT x",
+            "BDAT 1 FIRST",
+            "NOOP \u{1}",
+        ];
         let said: String = cases.iter().map(|c| format!("{c:?}: {}\n", parse(c.as_bytes()).unwrap_err())).collect();
         insta::assert_snapshot!(said);
     }

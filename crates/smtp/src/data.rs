@@ -113,7 +113,20 @@ mod tests {
     #[test]
     fn nothing_but_crlf_dot_crlf_ends_a_message() {
         let sequences: [&[u8]; 14] = [
-            b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r\n.\r\r\n", b"\n.\r", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\0\n", b"\r\r\n.\r\r\n", b"\r\n..\r\n", b"\r\n .\r\n",
+            b"\n.\n",
+            b"\n.\r\n",
+            b"\r\n.\n",
+            b"\r.\r",
+            b"\r.\r\n",
+            b"\r\n.\r",
+            b"\r\n.\r\r\n",
+            b"\n.\r",
+            b"\r\n\0.\r\n",
+            b"\r\n.\0\r\n",
+            b"\r\n.\r\0\n",
+            b"\r\r\n.\r\r\n",
+            b"\r\n..\r\n",
+            b"\r\n .\r\n",
         ];
         for sequence in sequences {
             let wire = [b"a".as_slice(), sequence, b"MAIL FROM:<evil@example>\r\n"].concat();
@@ -135,7 +148,14 @@ mod tests {
     }
 
     fn octets() -> impl Strategy<Value = Vec<u8>> {
-        let piece = prop_oneof![Just(b"\r\n".to_vec()), Just(b".".to_vec()), Just(b"\r".to_vec()), Just(b"\n".to_vec()), Just(b"\0".to_vec()), Just(b"text".to_vec())];
+        let piece = prop_oneof![
+            Just(b"\r\n".to_vec()),
+            Just(b".".to_vec()),
+            Just(b"\r".to_vec()),
+            Just(b"\n".to_vec()),
+            Just(b"\0".to_vec()),
+            Just(b"text".to_vec())
+        ];
         proptest::collection::vec(piece, 0..40).prop_map(|p| p.concat())
     }
 

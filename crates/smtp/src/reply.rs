@@ -41,10 +41,15 @@ impl Reply {
     }
     /// As it goes over the wire; the text's lines become reply lines, and nothing in it can end one.
     pub fn wire(&self) -> String {
-        let lines: Vec<String> = self.text.split('\n').map(|l| l.chars().filter(|c| !c.is_control()).collect()).collect();
+        let lines: Vec<String> =
+            self.text.split('\n').map(|l| l.chars().filter(|c| !c.is_control()).collect()).collect();
         let enhanced = self.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c} ")).unwrap_or_default();
         let last = lines.len() - 1;
-        lines.iter().enumerate().map(|(n, line)| format!("{}{}{enhanced}{line}\r\n", self.code, if n == last { ' ' } else { '-' })).collect()
+        lines
+            .iter()
+            .enumerate()
+            .map(|(n, line)| format!("{}{}{enhanced}{line}\r\n", self.code, if n == last { ' ' } else { '-' }))
+            .collect()
     }
 }
 
@@ -73,7 +78,12 @@ mod tests {
     #[test]
     fn replies_are_read_as_they_are_written() {
         let heard = |text: &str| Reply::parse(&text.lines().map(str::to_owned).collect::<Vec<_>>());
-        for text in ["250 2.1.5 Recipient OK", "354 go ahead", "550 5.7.64 TenantAttribution; Relay Access Denied [x]", "250-host\n250 SIZE 10"] {
+        for text in [
+            "250 2.1.5 Recipient OK",
+            "354 go ahead",
+            "550 5.7.64 TenantAttribution; Relay Access Denied [x]",
+            "250-host\n250 SIZE 10",
+        ] {
             let reply = heard(text).unwrap();
             assert_eq!(reply.wire().replace("\r\n", "\n").trim_end(), text);
         }

@@ -32,7 +32,11 @@ pub struct ServerSettings {
 }
 
 /// One connection from greeting to goodbye. An error is the peer's going away; it concerns nobody else.
-pub async fn serve_connection(mut tcp: TcpStream, settings: &ServerSettings, handler: &mut impl Handler) -> io::Result<()> {
+pub async fn serve_connection(
+    mut tcp: TcpStream,
+    settings: &ServerSettings,
+    handler: &mut impl Handler,
+) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut session = Session::new(settings.hostname.clone(), settings.octets_max);
     tcp.write_all(session.greeting().wire().as_bytes()).await?;
@@ -54,7 +58,11 @@ pub async fn serve_connection(mut tcp: TcpStream, settings: &ServerSettings, han
 }
 
 /// Until the peer goes (false) or TLS is agreed (true).
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(stream: &mut S, session: &mut Session, handler: &mut impl Handler) -> io::Result<bool> {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    stream: &mut S,
+    session: &mut Session,
+    handler: &mut impl Handler,
+) -> io::Result<bool> {
     let mut piece = BytesMut::with_capacity(64 * 1024);
     let mut said = String::new();
     loop {

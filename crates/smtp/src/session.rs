@@ -27,7 +27,11 @@ enum Mode {
     Commands,
     Data(DataReceiver),
     /// Octets of a chunk that are still to come, and whether they belong to a message.
-    Chunk { left: usize, last: bool, wanted: bool },
+    Chunk {
+        left: usize,
+        last: bool,
+        wanted: bool,
+    },
 }
 
 enum Waiting {
@@ -170,7 +174,8 @@ impl Session {
 
     fn chunk_done(&mut self, last: bool, wanted: bool) -> Event {
         if !wanted {
-            let reply = if self.broken { too_large(self.octets_max) } else { out_of_order("BDAT needs MAIL and RCPT first") };
+            let reply =
+                if self.broken { too_large(self.octets_max) } else { out_of_order("BDAT needs MAIL and RCPT first") };
             if last {
                 self.forget();
             }
@@ -203,7 +208,11 @@ impl Session {
 
     fn error(&mut self, reply: Reply) -> Event {
         self.errors += 1;
-        if self.errors > limits::ERRORS_MAX { Event::Close(Reply::new(421, (4, 7, 0), "Too many errors")) } else { Event::Reply(reply) }
+        if self.errors > limits::ERRORS_MAX {
+            Event::Close(Reply::new(421, (4, 7, 0), "Too many errors"))
+        } else {
+            Event::Reply(reply)
+        }
     }
 
     fn command(&mut self, line: &[u8]) -> Option<Event> {
@@ -238,7 +247,11 @@ impl Session {
             }
             Command::Noop => ok("Still here"),
             Command::Vrfy => Some(Event::Reply(Reply::new(252, (2, 5, 2), "Send it and see"))),
-            Command::Help => Some(Event::Reply(Reply::new(214, (2, 0, 0), "This host checks mail of Exchange Online; its operator knows more"))),
+            Command::Help => Some(Event::Reply(Reply::new(
+                214,
+                (2, 0, 0),
+                "This host checks mail of Exchange Online; its operator knows more",
+            ))),
             Command::Quit => Some(Event::Close(Reply::new(221, (2, 0, 0), "Goodbye"))),
         }
     }
@@ -270,7 +283,9 @@ impl Session {
         match &self.envelope {
             None => self.error(out_of_order("MAIL first")),
             Some(_) if self.chunks.is_some() || self.broken => self.error(out_of_order("The message has begun")),
-            Some(envelope) if envelope.recipients.len() >= limits::RECIPIENTS_MAX => Event::Reply(Reply::new(452, (4, 5, 3), "Too many recipients")),
+            Some(envelope) if envelope.recipients.len() >= limits::RECIPIENTS_MAX => {
+                Event::Reply(Reply::new(452, (4, 5, 3), "Too many recipients"))
+            }
             Some(_) => {
                 self.waiting = Some(Waiting::Rcpt(recipient.clone()));
                 Event::Rcpt(recipient)
@@ -282,7 +297,9 @@ impl Session {
         match &self.envelope {
             None => self.error(out_of_order("MAIL first")),
             Some(_) if self.chunks.is_some() || self.broken => self.error(out_of_order("DATA after BDAT")),
-            Some(envelope) if envelope.recipients.is_empty() => self.error(Reply::new(554, (5, 5, 1), "No valid recipients")),
+            Some(envelope) if envelope.recipients.is_empty() => {
+                self.error(Reply::new(554, (5, 5, 1), "No valid recipients"))
+            }
             Some(_) => {
                 self.mode = Mode::Data(DataReceiver::new(self.octets_max));
                 Event::Reply(Reply::plain(354, "End data with <CR><LF>.<CR><LF>"))
@@ -327,7 +344,13 @@ mod tests {
         for piece in pieces {
             session.feed(piece);
             while let Some(event) = session.next_event() {
-                let judge = |text: &str| if text.contains("no") { Reply::new(451, (4, 7, 1), "no") } else { Reply::new(250, (2, 1, 0), "yes") };
+                let judge = |text: &str| {
+                    if text.contains("no") {
+                        Reply::new(451, (4, 7, 1), "no")
+                    } else {
+                        Reply::new(250, (2, 1, 0), "yes")
+                    }
+                };
                 let reply = match event {
                     Event::Reply(reply) => reply,
                     Event::Close(reply) => return log + &reply.wire() + "(closed)\r\n",
@@ -347,7 +370,11 @@ mod tests {
                     }
                     Event::Message(envelope, raw) => {
                         let to: Vec<_> = envelope.recipients.iter().map(|r| r.address.as_str()).collect();
-                        let reply = Reply::new(250, (2, 6, 0), format!("{:?} from {:?} to {to:?}", String::from_utf8_lossy(&raw), envelope.sender));
+                        let reply = Reply::new(
+                            250,
+                            (2, 6, 0),
+                            format!("{:?} from {:?} to {to:?}", String::from_utf8_lossy(&raw), envelope.sender),
+                        );
                         session.answered(&reply);
                         reply
                     }
@@ -364,17 +391,26 @@ mod tests {
 
     #[test]
     fn an_ordinary_session() {
-        insta::assert_snapshot!(shown("EHLO exo.example\nSTARTTLS\nEHLO exo.example\nMAIL FROM:<a@b.example> SIZE=5\nRCPT TO:<c@d.example>\nRCPT TO:<no@d.example>\nDATA\nhi\n..\n.\nMAIL FROM:<>\nRCPT TO:<e@f.example>\nBDAT 3\nabcBDAT 4 LAST\nd\n.QUIT\n"));
+        insta::assert_snapshot!(shown(
+            "EHLO exo.example\nSTARTTLS\nEHLO exo.example\nMAIL FROM:<a@b.example> SIZE=5\nRCPT TO:<c@d.example>\nRCPT TO:<no@d.example>\nDATA\nhi\n..\n.\nMAIL FROM:<>\nRCPT TO:<e@f.example>\nBDAT 3\nabcBDAT 4 LAST\nd\n.QUIT\n"
+        ));
     }
 
     #[test]
     fn order_limits_and_nonsense() {
-        insta::assert_snapshot!(shown("MAIL FROM:<a@b.example>\nEHLO x\nRCPT TO:<c@d.example>\nDATA\nMAIL FROM:<a@b.example> SIZE=1001\nMAIL FROM:<a@b.example>\nMAIL FROM:<a@b.example>\nDATA\nRCPT TO:<no@d.example>\nDATA\nBDAT 6 LAST\nQUIT\nRSET\nMAIL FROM:<a@b.example>\nRCPT TO:<c@d.example>\nBDAT 3\nabcDATA\nRCPT TO:<e@f.example>\nBDAT 0 LAST\nFROB\nVRFY x\nHELP\nNOOP\nQUIT\n"));
+        insta::assert_snapshot!(shown(
+            "MAIL FROM:<a@b.example>\nEHLO x\nRCPT TO:<c@d.example>\nDATA\nMAIL FROM:<a@b.example> SIZE=1001\nMAIL FROM:<a@b.example>\nMAIL FROM:<a@b.example>\nDATA\nRCPT TO:<no@d.example>\nDATA\nBDAT 6 LAST\nQUIT\nRSET\nMAIL FROM:<a@b.example>\nRCPT TO:<c@d.example>\nBDAT 3\nabcDATA\nRCPT TO:<e@f.example>\nBDAT 0 LAST\nFROB\nVRFY x\nHELP\nNOOP\nQUIT\n"
+        ));
     }
 
     #[test]
     fn a_chunk_that_is_too_large_is_swallowed() {
-        let wire = ["EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 1001 LAST\r\n", &"x".repeat(1001), "NOOP\r\n"].concat();
+        let wire = [
+            "EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 1001 LAST\r\n",
+            &"x".repeat(1001),
+            "NOOP\r\n",
+        ]
+        .concat();
         let said = talk(&[wire.as_bytes()]);
         assert!(said.ends_with("552 5.3.4 Message is larger than 1000 octets\r\n250 2.0.0 Still here\r\n"), "{said}");
     }

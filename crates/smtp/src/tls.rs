@@ -26,8 +26,13 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Chain and key as rustls wants them.
-pub fn read_pem(chain_pem: &str, key_pem: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|e| TlsError::Certificate(e.to_string()))?;
+pub fn read_pem(
+    chain_pem: &str,
+    key_pem: &str,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| TlsError::Certificate(e.to_string()))?;
     if chain.is_empty() {
         return Err(TlsError::Certificate("the text holds none".into()));
     }
@@ -48,7 +53,9 @@ pub fn server_config(chain_pem: &str, key_pem: &str) -> Result<Arc<ServerConfig>
 /// A client that verifies the server by `roots` and shows `identity` when asked. No resumption: a session of one
 /// tenant must never be taken for one of another.
 pub fn client_config(roots: Arc<RootCertStore>, identity: Option<(&str, &str)>) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?.with_root_certificates(roots);
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
     let mut config = match identity {
         Some((chain_pem, key_pem)) => {
             let (chain, key) = read_pem(chain_pem, key_pem)?;
@@ -62,9 +69,15 @@ pub fn client_config(roots: Arc<RootCertStore>, identity: Option<(&str, &str)>) 
 
 /// Judges a client's chain as one judges a server's: complete, trusted, in time, and for one of `names`.
 /// Returns the name that it proves, or why it proves none.
-pub fn judge_client(chain: &[CertificateDer<'_>], roots: &Arc<RootCertStore>, names: &[String]) -> Result<String, String> {
+pub fn judge_client(
+    chain: &[CertificateDer<'_>],
+    roots: &Arc<RootCertStore>,
+    names: &[String],
+) -> Result<String, String> {
     let Some((leaf, above)) = chain.split_first() else { return Err("no client certificate was shown".into()) };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider()).build().map_err(|e| format!("no verifier: {e}"))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider())
+        .build()
+        .map_err(|e| format!("no verifier: {e}"))?;
     let mut why = "no name is expected of any client".to_owned();
     for name in names {
         let Ok(expected) = ServerName::try_from(name.as_str()) else { continue };
@@ -77,7 +90,8 @@ pub fn judge_client(chain: &[CertificateDer<'_>], roots: &Arc<RootCertStore>, na
 }
 
 fn subject(der: &CertificateDer<'_>) -> String {
-    x509_parser::parse_x509_certificate(der).map_or_else(|_| "unreadable".into(), |(_, c)| format!("{}, issued by {}", c.subject(), c.issuer()))
+    x509_parser::parse_x509_certificate(der)
+        .map_or_else(|_| "unreadable".into(), |(_, c)| format!("{}, issued by {}", c.subject(), c.issuer()))
 }
 
 /// Takes any certificate, but makes the client prove that it holds the key.
@@ -91,13 +105,28 @@ impl ClientCertVerifier for AskAny {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
-    fn verify_client_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<ClientCertVerified, rustls::Error> {
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
         Ok(ClientCertVerified::assertion())
     }
-    fn verify_tls12_signature(&self, message: &[u8], certificate: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
     }
-    fn verify_tls13_signature(&self, message: &[u8], certificate: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

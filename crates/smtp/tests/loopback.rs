@@ -51,7 +51,11 @@ impl Handler for Keeper {
         Reply::new(250, (2, 1, 0), "yes")
     }
     async fn rcpt(&mut self, recipient: &Recipient) -> Reply {
-        if recipient.address.starts_with("no") { Reply::new(550, (5, 1, 1), "no") } else { Reply::new(250, (2, 1, 5), "yes") }
+        if recipient.address.starts_with("no") {
+            Reply::new(550, (5, 1, 1), "no")
+        } else {
+            Reply::new(250, (2, 1, 5), "yes")
+        }
     }
     async fn message(&mut self, envelope: Envelope, raw: Bytes) -> Reply {
         self.messages.lock().unwrap().push((envelope, raw));
@@ -61,7 +65,11 @@ impl Handler for Keeper {
 
 async fn server(authority: &Authority) -> (std::net::SocketAddr, Keeper) {
     let (chain, key) = authority.issue("mx.example");
-    let settings = ServerSettings { hostname: "mx.example".into(), octets_max: 1 << 20, tls: tls::server_config(&chain, &key).unwrap().into() };
+    let settings = ServerSettings {
+        hostname: "mx.example".into(),
+        octets_max: 1 << 20,
+        tls: tls::server_config(&chain, &key).unwrap().into(),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, keeper) = (listener.local_addr().unwrap(), Keeper::default());
     let kept = keeper.clone();
@@ -75,7 +83,13 @@ async fn server(authority: &Authority) -> (std::net::SocketAddr, Keeper) {
 }
 
 fn target(authority: &Authority, address: std::net::SocketAddr, name: &str, identity: Option<(&str, &str)>) -> Target {
-    Target { address, server_name: name.into(), helo: "gw.example".into(), source: None, tls: tls::client_config(authority.roots.clone(), identity).unwrap() }
+    Target {
+        address,
+        server_name: name.into(),
+        helo: "gw.example".into(),
+        source: None,
+        tls: tls::client_config(authority.roots.clone(), identity).unwrap(),
+    }
 }
 
 #[tokio::test]
@@ -83,7 +97,16 @@ async fn any_octets_arrive_as_they_left() {
     let authority = Authority::new();
     let (address, keeper) = server(&authority).await;
     let mut connection = Connection::open(&target(&authority, address, "mx.example", None)).await.unwrap();
-    let messages: [&[u8]; 8] = [b"", b"x", b"A: b\r\n\r\n.\r\n..\r\nend\r\n", b"bare\nLF\n.\n", b"bare\rCR\r.\r", b"\0", b"\r\n.\r\nMAIL FROM:<evil@example>\r\n", b"no line end"];
+    let messages: [&[u8]; 8] = [
+        b"",
+        b"x",
+        b"A: b\r\n\r\n.\r\n..\r\nend\r\n",
+        b"bare\nLF\n.\n",
+        b"bare\rCR\r.\r",
+        b"\0",
+        b"\r\n.\r\nMAIL FROM:<evil@example>\r\n",
+        b"no line end",
+    ];
     for raw in messages {
         let mut envelope = Envelope::new("a@b.example", ["c@d.example", "no@d.example"]);
         envelope.envid = Some("id".into());
@@ -111,7 +134,12 @@ async fn both_sides_prove_their_names() {
     let wrong_root = Connection::open(&target(&other, address, "mx.example", None)).await;
     assert!(matches!(wrong_root, Err(ClientError::Tls { .. })));
     let names = ["mail.example".to_owned()];
-    for (identity, proven) in [(Some(authority.issue("mail.example")), true), (Some(authority.issue("evil.example")), false), (Some(other.issue("mail.example")), false), (None, false)] {
+    for (identity, proven) in [
+        (Some(authority.issue("mail.example")), true),
+        (Some(authority.issue("evil.example")), false),
+        (Some(other.issue("mail.example")), false),
+        (None, false),
+    ] {
         let identity = identity.as_ref().map(|(chain, key)| (chain.as_str(), key.as_str()));
         let mut connection = Connection::open(&target(&authority, address, "mx.example", identity)).await.unwrap();
         connection.send(&Envelope::new("", ["c@d.example"]), b"").await.unwrap();

@@ -35,7 +35,13 @@ pub struct Alert {
 }
 
 impl Store {
-    pub async fn raise_alert(&self, kind: AlertKind, tenant: Option<TenantId>, subject: &str, text: &str) -> Result<()> {
+    pub async fn raise_alert(
+        &self,
+        kind: AlertKind,
+        tenant: Option<TenantId>,
+        subject: &str,
+        text: &str,
+    ) -> Result<()> {
         let (kind, tenant, now) = (to_json(&kind)?, tenant.map(|t| t.to_string()).unwrap_or_default(), now_millis());
         let mut tx = self.quick.begin_with("BEGIN IMMEDIATE").await?;
         let counted = sqlx::query("UPDATE alerts SET count=count+1, last=$4, text=$5 WHERE kind=$1 AND tenant=$2 AND subject=$3 AND last>$4-$6")
@@ -48,7 +54,14 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         if counted.rows_affected() == 0 {
-            sqlx::query("INSERT INTO alerts(kind,tenant,subject,text,first,last,count) VALUES($1,$2,$3,$4,$5,$5,1)").bind(&kind).bind(&tenant).bind(subject).bind(text).bind(now).execute(&mut *tx).await?;
+            sqlx::query("INSERT INTO alerts(kind,tenant,subject,text,first,last,count) VALUES($1,$2,$3,$4,$5,$5,1)")
+                .bind(&kind)
+                .bind(&tenant)
+                .bind(subject)
+                .bind(text)
+                .bind(now)
+                .execute(&mut *tx)
+                .await?;
         }
         tx.commit().await?;
         Ok(())
@@ -56,7 +69,10 @@ impl Store {
 
     /// Newest first.
     pub async fn alerts(&self) -> Result<Vec<Alert>> {
-        let rows = sqlx::query("SELECT id,kind,tenant,subject,text,first,last,count FROM alerts ORDER BY last DESC, id DESC").fetch_all(&self.read).await?;
+        let rows =
+            sqlx::query("SELECT id,kind,tenant,subject,text,first,last,count FROM alerts ORDER BY last DESC, id DESC")
+                .fetch_all(&self.read)
+                .await?;
         rows.iter()
             .map(|r| {
                 Ok(Alert {

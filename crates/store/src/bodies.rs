@@ -16,7 +16,11 @@ pub struct Bodies {
 
 impl Bodies {
     pub(crate) fn open(dir: PathBuf) -> Result<Bodies> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|source| StoreError::File { what: format!("folder {}", dir.display()), source })?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|source| StoreError::File { what: format!("folder {}", dir.display()), source })?;
         Ok(Bodies { dir })
     }
 
@@ -29,7 +33,8 @@ impl Bodies {
         let (path, raw) = (self.path(key), raw.to_vec());
         blocking(move || {
             let beside = path.with_extension("part");
-            let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
             file.write_all(&raw)?;
             file.sync_data()?;
             std::fs::rename(&beside, &path)?;
@@ -41,14 +46,19 @@ impl Bodies {
 
     pub async fn get(&self, key: &str) -> Result<Bytes> {
         let path = self.path(key);
-        blocking(move || std::fs::read(path)).await.map(Bytes::from).map_err(|source| StoreError::File { what: format!("body {key}"), source })
+        blocking(move || std::fs::read(path))
+            .await
+            .map(Bytes::from)
+            .map_err(|source| StoreError::File { what: format!("body {key}"), source })
     }
 
     /// Deleting what is gone is a success.
     pub async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key);
         match blocking(move || std::fs::remove_file(path)).await {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::File { what: format!("body {key}"), source: e }),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::File { what: format!("body {key}"), source: e })
+            }
             _ => Ok(()),
         }
     }
@@ -58,7 +68,12 @@ impl Bodies {
         let Ok(files) = std::fs::read_dir(&self.dir) else { return };
         for file in files.flatten() {
             let stem = file.path().file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            let old = file.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok()).is_some_and(|age| age > limits::ORPHAN_AGE);
+            let old = file
+                .metadata()
+                .and_then(|m| m.modified())
+                .ok()
+                .and_then(|t| t.elapsed().ok())
+                .is_some_and(|age| age > limits::ORPHAN_AGE);
             if old && !known.contains(&stem) {
                 let removed = std::fs::remove_file(file.path());
                 tracing::info!(body = %stem, ok = removed.is_ok(), "swept an unfinished body");

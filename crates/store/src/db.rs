@@ -31,7 +31,11 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens the data directory, creating it (mode 0700), its key file (0600) and its database on the first start.
     pub async fn open(data_dir: &Path) -> Result<Store> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|source| StoreError::File { what: format!("data directory {}", data_dir.display()), source })?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data_dir)
+            .map_err(|source| StoreError::File { what: format!("data directory {}", data_dir.display()), source })?;
         let key = Arc::new(Key::open(&data_dir.join("secret.key"))?);
         let bodies = Bodies::open(data_dir.join("bodies"))?;
         let options = SqliteConnectOptions::new()
@@ -40,7 +44,9 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .busy_timeout(limits::BUSY_TIMEOUT)
             .foreign_keys(true);
-        let pool = |options: SqliteConnectOptions, connections| SqlitePoolOptions::new().max_connections(connections).connect_with(options);
+        let pool = |options: SqliteConnectOptions, connections| {
+            SqlitePoolOptions::new().max_connections(connections).connect_with(options)
+        };
         let durable = pool(options.clone().synchronous(SqliteSynchronous::Full), 1).await?;
         migrate(&durable).await?;
         let quick = pool(options.clone().synchronous(SqliteSynchronous::Normal), 1).await?;
@@ -64,7 +70,10 @@ async fn migrate(pool: &SqlitePool) -> Result<()> {
     let done: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
     let done = usize::try_from(done).unwrap_or(0);
     if done > MIGRATIONS.len() {
-        return Err(StoreError::Corrupt(format!("the database was written by a newer Posthouse (schema {done}, this one knows {}); start that one, or restore a backup", MIGRATIONS.len())));
+        return Err(StoreError::Corrupt(format!(
+            "the database was written by a newer Posthouse (schema {done}, this one knows {}); start that one, or restore a backup",
+            MIGRATIONS.len()
+        )));
     }
     for (number, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         sqlx::raw_sql(*sql).execute(&mut *tx).await?;

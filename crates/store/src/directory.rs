@@ -59,7 +59,13 @@ impl Store {
         let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("DELETE FROM directory WHERE tenant=$1").bind(id.to_string()).execute(&mut *tx).await?;
         for (kind, object, json) in rows {
-            sqlx::query("INSERT OR REPLACE INTO directory(tenant,kind,id,json) VALUES($1,$2,$3,$4)").bind(id.to_string()).bind(kind).bind(object).bind(json).execute(&mut *tx).await?;
+            sqlx::query("INSERT OR REPLACE INTO directory(tenant,kind,id,json) VALUES($1,$2,$3,$4)")
+                .bind(id.to_string())
+                .bind(kind)
+                .bind(object)
+                .bind(json)
+                .execute(&mut *tx)
+                .await?;
         }
         // the gateway's list of people to impersonate comes from here: let it read again
         sqlx::query("UPDATE counters SET value=value+1 WHERE name='tenants'").execute(&mut *tx).await?;
@@ -68,11 +74,21 @@ impl Store {
     }
 
     pub async fn directory(&self, id: TenantId) -> Result<Directory> {
-        Ok(Directory { users: self.objects(id, "user").await?, groups: self.objects(id, "group").await?, mailboxes: self.objects(id, "mailbox").await? })
+        Ok(Directory {
+            users: self.objects(id, "user").await?,
+            groups: self.objects(id, "group").await?,
+            mailboxes: self.objects(id, "mailbox").await?,
+        })
     }
 
     async fn objects<T: DeserializeOwned>(&self, id: TenantId, kind: &str) -> Result<Vec<T>> {
-        let rows = sqlx::query("SELECT id,json FROM directory WHERE tenant=$1 AND kind=$2 ORDER BY id").bind(id.to_string()).bind(kind).fetch_all(&self.read).await?;
-        rows.iter().map(|r| from_json(&format!("{kind} {}", r.try_get::<String, _>("id")?), r.try_get("json")?)).collect()
+        let rows = sqlx::query("SELECT id,json FROM directory WHERE tenant=$1 AND kind=$2 ORDER BY id")
+            .bind(id.to_string())
+            .bind(kind)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|r| from_json(&format!("{kind} {}", r.try_get::<String, _>("id")?), r.try_get("json")?))
+            .collect()
     }
 }

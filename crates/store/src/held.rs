@@ -68,18 +68,29 @@ impl Store {
     }
 
     async fn held_by_key(&self, hold: &NewHold) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar("SELECT id FROM held WHERE tenant=$1 AND key=$2").bind(hold.tenant.to_string()).bind(&hold.key).fetch_optional(&self.durable).await?)
+        Ok(sqlx::query_scalar("SELECT id FROM held WHERE tenant=$1 AND key=$2")
+            .bind(hold.tenant.to_string())
+            .bind(&hold.key)
+            .fetch_optional(&self.durable)
+            .await?)
     }
 
     /// Newest first.
     pub async fn held(&self, tenant: Option<TenantId>) -> Result<Vec<Held>> {
-        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE ($1 IS NULL OR tenant=$1) ORDER BY at DESC, id DESC").bind(tenant.map(|t| t.to_string())).fetch_all(&self.read).await?;
+        let rows =
+            sqlx::query("SELECT id,at,bytes,json FROM held WHERE ($1 IS NULL OR tenant=$1) ORDER BY at DESC, id DESC")
+                .bind(tenant.map(|t| t.to_string()))
+                .fetch_all(&self.read)
+                .await?;
         rows.iter().map(read_held).collect()
     }
 
     /// By its id or by any beginning of it that only one has.
     pub async fn held_one(&self, id: &str) -> Result<Option<Held>> {
-        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2").bind(id).fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2")
+            .bind(id)
+            .fetch_all(&self.read)
+            .await?;
         match rows.as_slice() {
             [] => Ok(None),
             [row] => read_held(row).map(Some),
@@ -101,5 +112,10 @@ impl Store {
 fn read_held(row: &sqlx::sqlite::SqliteRow) -> Result<Held> {
     let id: String = row.try_get("id")?;
     let hold = from_json(&format!("held {id}"), row.try_get("json")?)?;
-    Ok(Held { hold, at: from_millis(row.try_get("at")?), bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0), id })
+    Ok(Held {
+        hold,
+        at: from_millis(row.try_get("at")?),
+        bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
+        id,
+    })
 }

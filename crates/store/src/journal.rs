@@ -95,7 +95,9 @@ impl Default for JourneyFilter {
 
 impl Store {
     pub async fn put_journey(&self, entry: &JourneyEntry) -> Result<()> {
-        let addresses = std::iter::once(&entry.sender).chain(&entry.recipients).fold(String::new(), |all, a| all + " " + &a.to_lowercase());
+        let addresses = std::iter::once(&entry.sender)
+            .chain(&entry.recipients)
+            .fold(String::new(), |all, a| all + " " + &a.to_lowercase());
         sqlx::query("INSERT OR REPLACE INTO journeys(id,tenant,started,message_id,addresses,probe,json) VALUES($1,$2,$3,$4,$5,$6,$7)")
             .bind(&entry.id)
             .bind(entry.tenant.map(|t| t.to_string()))
@@ -122,12 +124,17 @@ impl Store {
         .bind(i64::from(filter.limit))
         .fetch_all(&self.read)
         .await?;
-        rows.iter().map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?)).collect()
+        rows.iter()
+            .map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?))
+            .collect()
     }
 
     /// By its id or by any beginning of it that only one has.
     pub async fn journey(&self, id: &str) -> Result<Option<JourneyEntry>> {
-        let rows = sqlx::query("SELECT id,json FROM journeys WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2").bind(id).fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT id,json FROM journeys WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2")
+            .bind(id)
+            .fetch_all(&self.read)
+            .await?;
         match rows.as_slice() {
             [] => Ok(None),
             [row] => Ok(Some(from_json(&format!("journey {id}"), row.try_get("json")?)?)),

@@ -18,7 +18,8 @@ impl Key {
         let mut key = [0u8; 32];
         match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(mut file) => {
-                aws_lc_rs::rand::fill(&mut key).map_err(|_| StoreError::Corrupt("the system gave no random bytes".into()))?;
+                aws_lc_rs::rand::fill(&mut key)
+                    .map_err(|_| StoreError::Corrupt("the system gave no random bytes".into()))?;
                 file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
             }
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -35,7 +36,8 @@ impl Key {
             }
             Err(e) => return Err(failed(e)),
         }
-        let sealer = RandomizedNonceKey::new(&AES_256_GCM, &key).map_err(|_| StoreError::Corrupt("key file is not a key".into()))?;
+        let sealer = RandomizedNonceKey::new(&AES_256_GCM, &key)
+            .map_err(|_| StoreError::Corrupt("key file is not a key".into()))?;
         Ok(Key(sealer))
     }
 
@@ -51,7 +53,11 @@ impl Key {
     }
 
     pub(crate) fn open_sealed(&self, row: &str, sealed: &[u8]) -> Result<Vec<u8>> {
-        let wrong = || StoreError::Corrupt(format!("{row} does not open with this key file; restore the key file that belongs to this data directory"));
+        let wrong = || {
+            StoreError::Corrupt(format!(
+                "{row} does not open with this key file; restore the key file that belongs to this data directory"
+            ))
+        };
         let (nonce, body) = sealed.split_at_checked(NONCE_BYTES).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
         let mut body = body.to_vec();

@@ -22,7 +22,7 @@ pub use directory::{Directory, Group, Mailbox, User};
 pub use held::{Held, HoldReason, NewHold};
 pub use journal::{JourneyEntry, JourneyFilter, Outcome, StepTime};
 pub use probes::{Probe, ProbeArrival};
-pub use tenants::{StepRecord};
+pub use tenants::StepRecord;
 pub use zone::ZoneRecord;
 
 /// What can go wrong on disk; always ours to mend, mostly temporary (a full disk, a locked file).

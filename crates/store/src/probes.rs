@@ -38,7 +38,10 @@ impl Store {
     }
 
     pub async fn probe(&self, token: &str) -> Result<Option<Probe>> {
-        let row = sqlx::query("SELECT token,tenant,direction,created FROM probes WHERE token=$1").bind(token).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT token,tenant,direction,created FROM probes WHERE token=$1")
+            .bind(token)
+            .fetch_optional(&self.read)
+            .await?;
         let Some(r) = row else { return Ok(None) };
         let (tenant, direction): (String, String) = (r.try_get("tenant")?, r.try_get("direction")?);
         let (Ok(tenant), Some(direction)) = (tenant.parse(), Direction::parse(&direction)) else { return Ok(None) };
@@ -57,7 +60,19 @@ impl Store {
     }
 
     pub async fn probe_arrivals(&self, token: &str) -> Result<Vec<ProbeArrival>> {
-        let rows = sqlx::query("SELECT token,at,headers,mark_seen FROM probe_arrivals WHERE token=$1 ORDER BY at").bind(token).fetch_all(&self.read).await?;
-        rows.iter().map(|r| Ok(ProbeArrival { token: r.try_get("token")?, at: from_millis(r.try_get("at")?), headers: r.try_get("headers")?, mark_seen: r.try_get("mark_seen")? })).collect()
+        let rows = sqlx::query("SELECT token,at,headers,mark_seen FROM probe_arrivals WHERE token=$1 ORDER BY at")
+            .bind(token)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|r| {
+                Ok(ProbeArrival {
+                    token: r.try_get("token")?,
+                    at: from_millis(r.try_get("at")?),
+                    headers: r.try_get("headers")?,
+                    mark_seen: r.try_get("mark_seen")?,
+                })
+            })
+            .collect()
     }
 }

@@ -31,7 +31,10 @@ impl Store {
     }
 
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>> {
-        let row = sqlx::query("SELECT id,sealed FROM tenants WHERE id=$1").bind(id.to_string()).fetch_optional(&self.read).await?;
+        let row = sqlx::query("SELECT id,sealed FROM tenants WHERE id=$1")
+            .bind(id.to_string())
+            .fetch_optional(&self.read)
+            .await?;
         row.map(|r| self.open_tenant(&r)).transpose()
     }
 
@@ -54,7 +57,12 @@ impl Store {
     /// Forgets the tenant, its receipts, directory and zone records. Journal and held mail stay.
     pub async fn delete_tenant(&self, id: TenantId) -> Result<()> {
         let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
-        for sql in ["DELETE FROM tenants WHERE id=$1", "DELETE FROM steps WHERE tenant=$1", "DELETE FROM directory WHERE tenant=$1", "DELETE FROM zone WHERE tenant=$1"] {
+        for sql in [
+            "DELETE FROM tenants WHERE id=$1",
+            "DELETE FROM steps WHERE tenant=$1",
+            "DELETE FROM directory WHERE tenant=$1",
+            "DELETE FROM zone WHERE tenant=$1",
+        ] {
             sqlx::query(sql).bind(id.to_string()).execute(&mut *tx).await?;
         }
         sqlx::query("UPDATE counters SET value=value+1 WHERE name='tenants'").execute(&mut *tx).await?;
@@ -79,7 +87,10 @@ impl Store {
     }
 
     pub async fn steps(&self, id: TenantId) -> Result<Vec<StepRecord>> {
-        let rows = sqlx::query("SELECT step,at,sealed FROM steps WHERE tenant=$1 ORDER BY at,step").bind(id.to_string()).fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT step,at,sealed FROM steps WHERE tenant=$1 ORDER BY at,step")
+            .bind(id.to_string())
+            .fetch_all(&self.read)
+            .await?;
         let mut steps = Vec::with_capacity(rows.len());
         for row in &rows {
             let step: String = row.try_get("step")?;
@@ -92,7 +103,11 @@ impl Store {
     }
 
     pub async fn delete_step(&self, id: TenantId, step: &str) -> Result<()> {
-        sqlx::query("DELETE FROM steps WHERE tenant=$1 AND step=$2").bind(id.to_string()).bind(step).execute(&self.durable).await?;
+        sqlx::query("DELETE FROM steps WHERE tenant=$1 AND step=$2")
+            .bind(id.to_string())
+            .bind(step)
+            .execute(&self.durable)
+            .await?;
         Ok(())
     }
 }

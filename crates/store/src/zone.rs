@@ -30,17 +30,28 @@ impl Store {
 
     pub async fn zone_records(&self, name: &str) -> Result<Vec<ZoneRecord>> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let rows = sqlx::query("SELECT tenant,name,kind,value FROM zone WHERE name=$1 ORDER BY kind,value").bind(name).fetch_all(&self.read).await?;
+        let rows = sqlx::query("SELECT tenant,name,kind,value FROM zone WHERE name=$1 ORDER BY kind,value")
+            .bind(name)
+            .fetch_all(&self.read)
+            .await?;
         rows.iter()
             .map(|r| {
                 let tenant: Option<String> = r.try_get("tenant")?;
-                Ok(ZoneRecord { tenant: tenant.and_then(|t| t.parse().ok()), name: r.try_get("name")?, kind: r.try_get("kind")?, value: r.try_get("value")? })
+                Ok(ZoneRecord {
+                    tenant: tenant.and_then(|t| t.parse().ok()),
+                    name: r.try_get("name")?,
+                    kind: r.try_get("kind")?,
+                    value: r.try_get("value")?,
+                })
             })
             .collect()
     }
 
     pub async fn delete_zone_records(&self, name: &str) -> Result<()> {
-        sqlx::query("DELETE FROM zone WHERE name=$1").bind(name.trim_end_matches('.').to_ascii_lowercase()).execute(&self.durable).await?;
+        sqlx::query("DELETE FROM zone WHERE name=$1")
+            .bind(name.trim_end_matches('.').to_ascii_lowercase())
+            .execute(&self.durable)
+            .await?;
         Ok(())
     }
 }

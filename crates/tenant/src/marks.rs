@@ -55,7 +55,14 @@ mod tests {
         assert_eq!(marks.judge(us, &good), Some(Direction::Inbound));
         assert_eq!(marks.judge(us, &format!("  {good} ")), Some(Direction::Inbound));
         assert_eq!(marks.judge(them, &good), None);
-        for bad in ["", "v1", &good.replace("s3cret", "s3creT"), &good.replace("v1", "v2"), &good.replace(";in", ";sideways"), &format!("{good};x")] {
+        for bad in [
+            "",
+            "v1",
+            &good.replace("s3cret", "s3creT"),
+            &good.replace("v1", "v2"),
+            &good.replace(";in", ";sideways"),
+            &format!("{good};x"),
+        ] {
             assert_eq!(marks.judge(us, bad), None, "{bad}");
         }
         marks.previous = Some(std::mem::replace(&mut marks.current, Secret::new("newer")));
@@ -64,6 +71,6 @@ mod tests {
 
     #[test]
     fn a_secret_never_prints_itself() {
-        assert_eq!(format!("{:?}", MarkSecrets::new(Secret::new("s3cret"))).contains("s3cret"), false);
+        assert!(!format!("{:?}", MarkSecrets::new(Secret::new("s3cret"))).contains("s3cret"));
     }
 }

@@ -47,6 +47,9 @@ mod tests {
         assert_eq!(verdict(Severity::Suspicious, &Policy::default(), Direction::Outbound), Verdict::Pass);
         assert_eq!(verdict(Severity::Malicious, &Policy::default(), Direction::Outbound), Verdict::Hold);
         assert_eq!(verdict(Severity::Malicious, &forgiving, Direction::Inbound), Verdict::Pass);
-        assert_eq!(decide(&[], &Policy::default(), Direction::Inbound), Decision { verdict: Verdict::Pass, reasons: vec![] });
+        assert_eq!(
+            decide(&[], &Policy::default(), Direction::Inbound),
+            Decision { verdict: Verdict::Pass, reasons: vec![] }
+        );
     }
 }

@@ -17,15 +17,29 @@ use tenant::Tenant;
 
 /// The tenant's label below the zone: from the initial domain, unlike any other tenant's.
 pub(crate) fn label(initial_domain: &str, zone: &str, taken: &[String]) -> Result<String> {
-    let stem: String = initial_domain.split('.').next().unwrap_or_default().to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let stem: String = initial_domain
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     let stem = stem.trim_matches('-');
     let room = limits::CONNECTOR_DOMAIN_MAX.saturating_sub(zone.len() + 1).min(limits::LABEL_MAX);
     if stem.is_empty() || room < 4 {
-        return Err(ControlError::Refused(format!("no name of at most {} characters can be made below {zone}; a shorter connector zone is needed", limits::CONNECTOR_DOMAIN_MAX)));
+        return Err(ControlError::Refused(format!(
+            "no name of at most {} characters can be made below {zone}; a shorter connector zone is needed",
+            limits::CONNECTOR_DOMAIN_MAX
+        )));
     }
     let candidates = std::iter::once(String::new()).chain((2..1000).map(|n| format!("-{n}")));
-    let fitting = candidates.map(|suffix| format!("{}{suffix}", stem[..stem.len().min(room - suffix.len())].trim_end_matches('-')));
-    fitting.into_iter().find(|l| !taken.contains(l)).ok_or_else(|| ControlError::Refused(format!("every label like {stem} is taken")))
+    let fitting = candidates
+        .map(|suffix| format!("{}{suffix}", stem[..stem.len().min(room - suffix.len())].trim_end_matches('-')));
+    fitting
+        .into_iter()
+        .find(|l| !taken.contains(l))
+        .ok_or_else(|| ControlError::Refused(format!("every label like {stem} is taken")))
 }
 
 pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
@@ -41,7 +55,14 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant)
             }
         }
         let proof = proof_of(work, app, name).await?;
-        work.store.put_zone_record(&ZoneRecord { tenant: Some(tenant.id), name: name.clone(), kind: "TXT".into(), value: proof.clone() }).await?;
+        work.store
+            .put_zone_record(&ZoneRecord {
+                tenant: Some(tenant.id),
+                name: name.clone(),
+                kind: "TXT".into(),
+                value: proof.clone(),
+            })
+            .await?;
         work.show(Event::new(Step::AcceptedDomain, State::Doing, format!("published {proof} at {name}")));
         await_visible(work, name, &proof).await?;
         verify(work, app, name).await?;
@@ -64,8 +85,11 @@ async fn domain(work: &Work<'_>, app: &Identity, name: &str) -> Result<Option<Va
 
 async fn proof_of(work: &Work<'_>, app: &Identity, name: &str) -> Result<String> {
     let records = work.client.graph_list(app, &format!("domains/{name}/verificationDnsRecords")).await?;
-    let text = records.iter().find_map(|r| r["text"].as_str().filter(|_| r["recordType"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("Txt"))));
-    text.map(str::to_owned).ok_or_else(|| ControlError::Refused(format!("Microsoft names no TXT record by which {name} could be proven")))
+    let text = records.iter().find_map(|r| {
+        r["text"].as_str().filter(|_| r["recordType"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("Txt")))
+    });
+    text.map(str::to_owned)
+        .ok_or_else(|| ControlError::Refused(format!("Microsoft names no TXT record by which {name} could be proven")))
 }
 
 /// Asking Microsoft before the world sees the record would make it remember that there is none.
@@ -85,7 +109,10 @@ async fn await_visible(work: &mut Work<'_>, name: &str, proof: &str) -> Result<(
         }
         let why = seen.err().map_or_else(|| "another record is there".to_owned(), |e| e.to_string());
         if Instant::now() > until {
-            return Err(ControlError::Waits(format!("TXT {proof} at {name} is not visible ({why}); is `posthouse serve` running, and is the zone {} delegated to it?", work.settings.zone)));
+            return Err(ControlError::Waits(format!(
+                "TXT {proof} at {name} is not visible ({why}); is `posthouse serve` running, and is the zone {} delegated to it?",
+                work.settings.zone
+            )));
         }
         if !told && pause > limits::LOOK_FIRST * 8 {
             work.show(Event::new(Step::AcceptedDomain, State::Waiting, format!("TXT {proof} at {name} is not visible yet ({why}); `posthouse serve` must be running and the zone {} delegated to it", work.settings.zone)));
@@ -104,12 +131,22 @@ pub(crate) fn fresh_resolver(server: Option<SocketAddr>) -> Result<TokioResolver
             let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
             udp.port = server.port();
             tcp.port = server.port();
-            (ResolverConfig::from_parts(None, vec![], vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])]), ResolverOpts::default())
+            (
+                ResolverConfig::from_parts(
+                    None,
+                    vec![],
+                    vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])],
+                ),
+                ResolverOpts::default(),
+            )
         }
         None => hickory_resolver::system_conf::read_system_conf().map_err(|e| wrong(e.to_string()))?,
     };
     options.cache_size = 0;
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build().map_err(|e| wrong(e.to_string()))
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
+        .map_err(|e| wrong(e.to_string()))
 }
 
 async fn verify(work: &mut Work<'_>, app: &Identity, name: &str) -> Result<()> {
@@ -128,7 +165,9 @@ async fn verify(work: &mut Work<'_>, app: &Identity, name: &str) -> Result<()> {
             return Err(error.into());
         }
         if Instant::now() > until {
-            return Err(ControlError::Waits(format!("Microsoft does not see the proof of {name} ({error}); run the command again later")));
+            return Err(ControlError::Waits(format!(
+                "Microsoft does not see the proof of {name} ({error}); run the command again later"
+            )));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(limits::LOOK_MAX);
@@ -140,13 +179,21 @@ async fn await_accepted(work: &mut Work<'_>, app: &Identity, name: &str) -> Resu
     let (until, mut pause) = (Instant::now() + limits::ACCEPTED_DOMAIN_PATIENCE, limits::LOOK_FIRST);
     loop {
         let rows = work.client.exchange(app, "Get-AcceptedDomain", json!({"ResultSize": "Unlimited"})).await?.rows;
-        let found = rows.iter().find(|r| r.get("DomainName").and_then(Value::as_str).is_some_and(|d| d.eq_ignore_ascii_case(name)));
+        let found = rows
+            .iter()
+            .find(|r| r.get("DomainName").and_then(Value::as_str).is_some_and(|d| d.eq_ignore_ascii_case(name)));
         match found.and_then(|r| r.get("DomainType")).and_then(Value::as_str) {
             Some("InternalRelay") => break,
             Some(_) => {
-                work.client.exchange(app, "Set-AcceptedDomain", json!({"Identity": name, "DomainType": "InternalRelay"})).await?;
+                work.client
+                    .exchange(app, "Set-AcceptedDomain", json!({"Identity": name, "DomainType": "InternalRelay"}))
+                    .await?;
             }
-            None if Instant::now() > until => return Err(ControlError::Waits(format!("{name} is verified, but Exchange does not show it as accepted domain yet; run the command again later"))),
+            None if Instant::now() > until => {
+                return Err(ControlError::Waits(format!(
+                    "{name} is verified, but Exchange does not show it as accepted domain yet; run the command again later"
+                )));
+            }
             None => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(limits::LOOK_MAX);
@@ -188,7 +235,8 @@ mod tests {
         let zone = "connect.posthouse.example";
         assert_eq!(label("contoso.onmicrosoft.com", zone, &[]).unwrap(), "contoso");
         assert_eq!(label("Contoso.onmicrosoft.com", zone, &["contoso".into()]).unwrap(), "contoso-2");
-        let long = label("averylongtenantnamethatneverends.onmicrosoft.com", zone, &["averylongtenantnametha".into()]).unwrap();
+        let long = label("averylongtenantnamethatneverends.onmicrosoft.com", zone, &["averylongtenantnametha".into()])
+            .unwrap();
         assert_eq!(long, "averylongtenantnamet-2");
         assert!(format!("{long}.{zone}").len() <= limits::CONNECTOR_DOMAIN_MAX);
         assert!(label("x.onmicrosoft.com", "a-zone-name-that-leaves-no-room-at-all.posthouse.example", &[]).is_err());

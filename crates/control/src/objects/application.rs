@@ -30,11 +30,18 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn identity(&self, tenant: TenantId) -> Identity {
-        Identity::App(Arc::new(AppIdentity { tenant, app_id: self.app_id.clone(), thumbprint_sha256: self.thumbprint_sha256, key_pem: self.key_pem.clone() }))
+        Identity::App(Arc::new(AppIdentity {
+            tenant,
+            app_id: self.app_id.clone(),
+            thumbprint_sha256: self.thumbprint_sha256,
+            key_pem: self.key_pem.clone(),
+        }))
     }
     pub(crate) async fn known(store: &Store, tenant: TenantId) -> Result<Option<App>> {
         let Some(record) = store.step(tenant, RECEIPT).await? else { return Ok(None) };
-        serde_json::from_value(record).map(Some).map_err(|e| ControlError::Refused(format!("the receipt of the application cannot be read: {e}")))
+        serde_json::from_value(record)
+            .map(Some)
+            .map_err(|e| ControlError::Refused(format!("the receipt of the application cannot be read: {e}")))
     }
 }
 
@@ -43,16 +50,33 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity) -> Result<App>
     let known = App::known(work.store, tenant).await?;
     let found = find(work, admin, known.as_ref()).await?;
     if let (Some(app), Some(_)) = (&known, &found) {
-        work.show(Event::new(Step::Application, State::Already, format!("“{NAME}” is there (client id {})", app.app_id)));
+        work.show(Event::new(
+            Step::Application,
+            State::Already,
+            format!("“{NAME}” is there (client id {})", app.app_id),
+        ));
         return Ok(app.clone());
     }
     // the key is made before anything is created, and written down before anybody else knows of it
     let own = certificate::for_application(NAME)?;
     let application = match found {
         Some(ours) => ours,
-        None => work.client.graph_post(admin, "applications", &json!({"displayName": NAME, "signInAudience": "AzureADMyOrg", "notes": NOTES})).await?,
+        None => {
+            work.client
+                .graph_post(
+                    admin,
+                    "applications",
+                    &json!({"displayName": NAME, "signInAudience": "AzureADMyOrg", "notes": NOTES}),
+                )
+                .await?
+        }
     };
-    let text = |key: &str| application[key].as_str().map(str::to_owned).ok_or_else(|| ControlError::Refused(format!("Microsoft returned an application without {key}")));
+    let text = |key: &str| {
+        application[key]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| ControlError::Refused(format!("Microsoft returned an application without {key}")))
+    };
     let (object_id, app_id) = (text("id")?, text("appId")?);
     let principal_id = principal(work, admin, &app_id).await?;
     let app = App { object_id, app_id, principal_id, thumbprint_sha256: own.thumbprint_sha256, key_pem: own.key_pem };
@@ -61,7 +85,11 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity) -> Result<App>
     let credential = json!({"keyCredentials": [{"type": "AsymmetricX509Cert", "usage": "Verify", "key": STANDARD.encode(&own.der), "displayName": format!("CN={NAME}")}]});
     work.client.graph_patch(admin, &format!("applications/{}", app.object_id), &credential).await?;
     own_itself(work, admin, &app).await?;
-    work.show(Event::new(Step::Application, State::Done, format!("“{NAME}” created (client id {}); its key stays here", app.app_id)));
+    work.show(Event::new(
+        Step::Application,
+        State::Done,
+        format!("“{NAME}” created (client id {}); its key stays here", app.app_id),
+    ));
     Ok(app)
 }
 
@@ -74,17 +102,25 @@ async fn find(work: &Work<'_>, admin: &Identity, known: Option<&App>) -> Result<
             Err(e) => Err(e.into()),
         };
     }
-    let named = work.client.graph_list(admin, &format!("applications?$filter=displayName eq '{}'", NAME.replace(' ', "%20"))).await?;
+    let named = work
+        .client
+        .graph_list(admin, &format!("applications?$filter=displayName eq '{}'", NAME.replace(' ', "%20")))
+        .await?;
     Ok(named.into_iter().find(|a| a["notes"].as_str() == Some(NOTES)))
 }
 
 async fn principal(work: &Work<'_>, admin: &Identity, app_id: &str) -> Result<String> {
     let created = work.client.graph_post(admin, "servicePrincipals", &json!({"appId": app_id})).await;
     let found = match created {
-        Err(e) if e.is_duplicate() => work.client.graph_get(admin, &format!("servicePrincipals(appId='{app_id}')")).await?,
+        Err(e) if e.is_duplicate() => {
+            work.client.graph_get(admin, &format!("servicePrincipals(appId='{app_id}')")).await?
+        }
         other => other?,
     };
-    found["id"].as_str().map(str::to_owned).ok_or_else(|| ControlError::Refused("Microsoft returned a service principal without id".into()))
+    found["id"]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| ControlError::Refused("Microsoft returned a service principal without id".into()))
 }
 
 /// As its own owner it may renew its certificate and delete itself, and needs no permission over other applications.

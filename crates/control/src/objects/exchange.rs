@@ -39,12 +39,17 @@ pub(crate) async fn read(work: &Work<'_>, app: &Identity, kind: &str, name: &str
 
 /// What differs, in words that contain no secret.
 pub(crate) fn differences(wanted: &Wanted, seen: &Row) -> Vec<String> {
-    let differs = |key: &&String| !same(&wanted.properties[key.as_str()], seen.get(key.as_str()).unwrap_or(&Value::Null));
+    let differs =
+        |key: &&String| !same(&wanted.properties[key.as_str()], seen.get(key.as_str()).unwrap_or(&Value::Null));
     let name = |key: &String| {
         if wanted.secret.contains(&key.as_str()) {
             return format!("{key} differs");
         }
-        format!("{key} is {} instead of {}", seen.get(key.as_str()).unwrap_or(&Value::Null), wanted.properties[key.as_str()])
+        format!(
+            "{key} is {} instead of {}",
+            seen.get(key.as_str()).unwrap_or(&Value::Null),
+            wanted.properties[key.as_str()]
+        )
     };
     wanted.properties.keys().filter(differs).map(name).collect()
 }
@@ -75,12 +80,18 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, step: Step, want
             true
         }
     };
-    let now = read(work, app, kind, name).await?.ok_or_else(|| ControlError::Waits(format!("Exchange took “{name}” but does not show it yet; run the command again later")))?;
+    let now = read(work, app, kind, name).await?.ok_or_else(|| {
+        ControlError::Waits(format!("Exchange took “{name}” but does not show it yet; run the command again later"))
+    })?;
     let left = differences(wanted, &now);
     if !left.is_empty() {
         return Err(ControlError::Waits(format!("“{name}” is not as it should be: {}", left.join("; "))));
     }
-    work.show(Event::new(step, if changed { State::Done } else { State::Already }, format!("“{name}” {}", if changed { "is set up" } else { "is there" })));
+    work.show(Event::new(
+        step,
+        if changed { State::Done } else { State::Already },
+        format!("“{name}” {}", if changed { "is set up" } else { "is there" }),
+    ));
     Ok(changed)
 }
 
@@ -114,7 +125,9 @@ fn same(wanted: &Value, seen: &Value) -> bool {
         (Value::Array(_), _) | (_, Value::Array(_)) => {
             let list = |v: &Value| {
                 let mut all: Vec<String> = match v {
-                    Value::Array(items) => items.iter().filter_map(Value::as_str).map(|s| plain(s).to_lowercase()).collect(),
+                    Value::Array(items) => {
+                        items.iter().filter_map(Value::as_str).map(|s| plain(s).to_lowercase()).collect()
+                    }
                     Value::String(s) => vec![plain(s).to_lowercase()],
                     _ => Vec::new(),
                 };
@@ -141,11 +154,24 @@ mod tests {
 
     #[test]
     fn values_are_compared_as_exchange_shows_them() {
-        let equal = [(json!(["*"]), json!(["smtp:*;1"])), (json!(null), json!("")), (json!(false), json!(null)), (json!(["a.example", "b.example"]), json!(["B.example", "a.example"])), (json!(["x"]), json!("x")), (json!("OnPremises"), json!("onpremises"))];
+        let equal = [
+            (json!(["*"]), json!(["smtp:*;1"])),
+            (json!(null), json!("")),
+            (json!(false), json!(null)),
+            (json!(["a.example", "b.example"]), json!(["B.example", "a.example"])),
+            (json!(["x"]), json!("x")),
+            (json!("OnPremises"), json!("onpremises")),
+        ];
         for (wanted, seen) in &equal {
             assert!(same(wanted, seen), "{wanted} {seen}");
         }
-        let different = [(json!(true), json!(false)), (json!(["*"]), json!(["smtp:a.example;1"])), (json!("a"), json!(null)), (json!(null), json!("a")), (json!(["a"]), json!([]))];
+        let different = [
+            (json!(true), json!(false)),
+            (json!(["*"]), json!(["smtp:a.example;1"])),
+            (json!("a"), json!(null)),
+            (json!(null), json!("a")),
+            (json!(["a"]), json!([])),
+        ];
         for (wanted, seen) in &different {
             assert!(!same(wanted, seen), "{wanted} {seen}");
         }
@@ -153,7 +179,13 @@ mod tests {
 
     #[test]
     fn a_difference_never_shows_a_secret() {
-        let wanted = Wanted { kind: "TransportRule", name: "n", properties: object(json!({"SetHeaderValue": "s3cret", "Mode": "Enforce"})), at_creation: Map::new(), secret: &["SetHeaderValue"] };
+        let wanted = Wanted {
+            kind: "TransportRule",
+            name: "n",
+            properties: object(json!({"SetHeaderValue": "s3cret", "Mode": "Enforce"})),
+            at_creation: Map::new(),
+            secret: &["SetHeaderValue"],
+        };
         let text = differences(&wanted, &object(json!({"SetHeaderValue": "other", "Mode": "Audit"}))).join("; ");
         assert_eq!(text, "SetHeaderValue differs; Mode is \"Audit\" instead of \"Enforce\"");
     }

@@ -40,10 +40,26 @@ pub fn needed() -> Vec<Permission> {
         graph("User.Read.All", "keeps the list of users up to date: whose name may be impersonated"),
         graph("Group.Read.All", "keeps the list of groups and their members up to date"),
         graph("Organization.Read.All", "reads the tenant's name and domains"),
-        graph("Domain.ReadWrite.All", "adds, verifies and at the end removes the subdomain that ties our certificate to this tenant; reads the host that takes mail back"),
-        graph("Application.ReadWrite.OwnedBy", "renews its own certificate, and deletes itself when the tenant is disconnected; reaches no other application"),
-        Permission { resource: "Office 365 Exchange Online", name: "Exchange.ManageAsApp", reason: "runs Exchange cmdlets: the two connectors, the three mail flow rules, the accepted domain's type, the list of mailboxes", app_id: EXCHANGE },
-        Permission { resource: "Directory role", name: "Exchange Administrator", reason: "Exchange takes cmdlets of an application only if it also has a directory role; this is the smallest that may change connectors and rules", app_id: "" },
+        graph(
+            "Domain.ReadWrite.All",
+            "adds, verifies and at the end removes the subdomain that ties our certificate to this tenant; reads the host that takes mail back",
+        ),
+        graph(
+            "Application.ReadWrite.OwnedBy",
+            "renews its own certificate, and deletes itself when the tenant is disconnected; reaches no other application",
+        ),
+        Permission {
+            resource: "Office 365 Exchange Online",
+            name: "Exchange.ManageAsApp",
+            reason: "runs Exchange cmdlets: the two connectors, the three mail flow rules, the accepted domain's type, the list of mailboxes",
+            app_id: EXCHANGE,
+        },
+        Permission {
+            resource: "Directory role",
+            name: "Exchange Administrator",
+            reason: "Exchange takes cmdlets of an application only if it also has a directory role; this is the smallest that may change connectors and rules",
+            app_id: "",
+        },
     ]
 }
 
@@ -58,7 +74,10 @@ pub(crate) async fn grant(work: &mut Work<'_>, admin: &Identity, app: &App) -> R
             work.show(Event::new(Step::Permissions, State::Note, permission.to_string()));
         }
         if !(work.approve)(&missing) {
-            return Err(ControlError::Refused("the permissions were not granted; the application exists but may do nothing, and no mail is routed".into()));
+            return Err(ControlError::Refused(
+                "the permissions were not granted; the application exists but may do nothing, and no mail is routed"
+                    .into(),
+            ));
         }
         for permission in &missing {
             give(work, admin, app, permission).await?;
@@ -70,12 +89,24 @@ pub(crate) async fn grant(work: &mut Work<'_>, admin: &Identity, app: &App) -> R
 }
 
 async fn missing(work: &Work<'_>, admin: &Identity, app: &App) -> Result<Vec<Permission>> {
-    let granted = work.client.graph_list(admin, &format!("servicePrincipals/{}/appRoleAssignments", app.principal_id)).await?;
-    let roles = work.client.graph_list(admin, &format!("servicePrincipals/{}/transitiveMemberOf/microsoft.graph.directoryRole?$select=roleTemplateId", app.principal_id)).await?;
+    let granted =
+        work.client.graph_list(admin, &format!("servicePrincipals/{}/appRoleAssignments", app.principal_id)).await?;
+    let roles = work
+        .client
+        .graph_list(
+            admin,
+            &format!(
+                "servicePrincipals/{}/transitiveMemberOf/microsoft.graph.directoryRole?$select=roleTemplateId",
+                app.principal_id
+            ),
+        )
+        .await?;
     let mut missing = Vec::new();
     for permission in needed() {
         let there = if permission.app_id.is_empty() {
-            roles.iter().any(|r| r["roleTemplateId"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(EXCHANGE_ADMINISTRATOR)))
+            roles
+                .iter()
+                .any(|r| r["roleTemplateId"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(EXCHANGE_ADMINISTRATOR)))
         } else {
             let (_, role) = resource_role(work, admin, &permission).await?;
             granted.iter().any(|g| g["appRoleId"].as_str() == Some(&role))
@@ -89,12 +120,19 @@ async fn missing(work: &Work<'_>, admin: &Identity, app: &App) -> Result<Vec<Per
 
 /// The resource's service principal and the id of its role, both read: ids of roles are Microsoft's to change.
 async fn resource_role(work: &Work<'_>, admin: &Identity, permission: &Permission) -> Result<(String, String)> {
-    let resource = work.client.graph_get(admin, &format!("servicePrincipals(appId='{}')?$select=id,appRoles", permission.app_id)).await?;
-    let role = resource["appRoles"].as_array().into_iter().flatten().find(|r| r["value"].as_str() == Some(permission.name));
+    let resource = work
+        .client
+        .graph_get(admin, &format!("servicePrincipals(appId='{}')?$select=id,appRoles", permission.app_id))
+        .await?;
+    let role =
+        resource["appRoles"].as_array().into_iter().flatten().find(|r| r["value"].as_str() == Some(permission.name));
     let id = |v: &Value| v["id"].as_str().map(str::to_owned);
     match (id(&resource), role.and_then(id)) {
         (Some(resource), Some(role)) => Ok((resource, role)),
-        _ => Err(ControlError::Refused(format!("{} does not offer the permission {} in this tenant", permission.resource, permission.name))),
+        _ => Err(ControlError::Refused(format!(
+            "{} does not offer the permission {} in this tenant",
+            permission.resource, permission.name
+        ))),
     }
 }
 
@@ -116,7 +154,8 @@ async fn make_exchange_administrator(work: &Work<'_>, admin: &Identity, app: &Ap
     let body = json!({"@odata.id": format!("{}/v1.0/directoryObjects/{}", work.client.cloud().graph_resource, app.principal_id)});
     let mut joined = work.client.graph_post(admin, &path, &body).await;
     if joined.as_ref().is_err_and(m365::M365Error::is_absent) {
-        match work.client.graph_post(admin, "directoryRoles", &json!({"roleTemplateId": EXCHANGE_ADMINISTRATOR})).await {
+        match work.client.graph_post(admin, "directoryRoles", &json!({"roleTemplateId": EXCHANGE_ADMINISTRATOR})).await
+        {
             Err(e) if !e.is_duplicate() => return Err(e.into()),
             _ => {}
         }
@@ -144,10 +183,17 @@ async fn await_effect(work: &mut Work<'_>, identity: &Identity) -> Result<()> {
             Err(e) => e,
         };
         if Instant::now() > until {
-            return Err(ControlError::Waits(format!("the permissions are granted but still not in effect after {} minutes ({error}); run the command again later", limits::PROPAGATION_PATIENCE.as_secs() / 60)));
+            return Err(ControlError::Waits(format!(
+                "the permissions are granted but still not in effect after {} minutes ({error}); run the command again later",
+                limits::PROPAGATION_PATIENCE.as_secs() / 60
+            )));
         }
         if !told && pause > limits::LOOK_FIRST * 8 {
-            work.show(Event::new(Step::Permissions, State::Doing, "waiting until Microsoft has spread the permissions; this may take up to an hour"));
+            work.show(Event::new(
+                Step::Permissions,
+                State::Doing,
+                "waiting until Microsoft has spread the permissions; this may take up to an hour",
+            ));
             told = true;
         }
         tokio::time::sleep(pause).await;

@@ -34,7 +34,13 @@ pub(crate) fn inbound(tenant: &Tenant, stage: Stage<'_>) -> Wanted {
     let mut properties = routing(tenant, Direction::Inbound);
     properties.insert("RecipientDomainIs".into(), json!(tenant.domains));
     properties.insert("ExceptIfFromScope".into(), "InOrganization".into());
-    only_probes(&mut properties, match stage { Stage::Probe(token, _) => Some(token), Stage::Everyone => None });
+    only_probes(
+        &mut properties,
+        match stage {
+            Stage::Probe(token, _) => Some(token),
+            Stage::Everyone => None,
+        },
+    );
     Wanted { kind: KIND, name: INBOUND, properties, at_creation: object(json!({"Priority": 0})), secret: SECRET }
 }
 
@@ -43,7 +49,13 @@ pub(crate) fn outbound(tenant: &Tenant, stage: Stage<'_>) -> Wanted {
     let mut properties = routing(tenant, Direction::Outbound);
     properties.insert("FromScope".into(), "InOrganization".into());
     properties.insert("SentToScope".into(), "NotInOrganization".into());
-    only_probes(&mut properties, match stage { Stage::Probe(_, token) => Some(token), Stage::Everyone => None });
+    only_probes(
+        &mut properties,
+        match stage {
+            Stage::Probe(_, token) => Some(token),
+            Stage::Everyone => None,
+        },
+    );
     Wanted { kind: KIND, name: OUTBOUND, properties, at_creation: object(json!({"Priority": 1})), secret: SECRET }
 }
 
@@ -57,7 +69,13 @@ pub(crate) fn strip() -> Wanted {
         "Comments": COMMENT,
         "State": "Enabled",
     }));
-    Wanted { kind: KIND, name: STRIP, properties: without_state(properties), at_creation: object(json!({"Priority": 2})), secret: &[] }
+    Wanted {
+        kind: KIND,
+        name: STRIP,
+        properties: without_state(properties),
+        at_creation: object(json!({"Priority": 2})),
+        secret: &[],
+    }
 }
 
 /// `State` is shown by Get- but set by Enable-; it is looked at in [`ensure`].
@@ -108,7 +126,9 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant,
         wanted.at_creation.insert("Priority".into(), 0.into());
         exchange::ensure(work, app, Step::Rules, &wanted).await?;
         let seen = exchange::read(work, app, KIND, wanted.name).await?;
-        if seen.is_some_and(|r| r.get("State").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("Disabled"))) {
+        if seen
+            .is_some_and(|r| r.get("State").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("Disabled")))
+        {
             work.client.exchange(app, "Enable-TransportRule", json!({"Identity": wanted.name})).await?;
         }
     }
@@ -118,7 +138,9 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant,
 /// Our three stand together in our order, wherever an administrator moved the first of them.
 async fn order(work: &mut Work<'_>, app: &Identity) -> Result<()> {
     let rows = work.client.exchange(app, &format!("Get-{KIND}"), json!({"ResultSize": "Unlimited"})).await?.rows;
-    let place = |name: &str| rows.iter().position(|r| r.get("Name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name)));
+    let place = |name: &str| {
+        rows.iter().position(|r| r.get("Name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name)))
+    };
     let places: Vec<Option<usize>> = NAMES.iter().map(|n| place(n)).collect();
     if places.is_sorted() {
         return Ok(());
@@ -158,7 +180,10 @@ mod tests {
     fn the_objects_in_a_tenant() {
         let tenant = contoso();
         let mut page = String::new();
-        for wanted in [super::super::inbound_connector::desired(&tenant), outbound_connector::desired("gw.example")].into_iter().chain(all(&tenant, Stage::Everyone)) {
+        for wanted in [super::super::inbound_connector::desired(&tenant), outbound_connector::desired("gw.example")]
+            .into_iter()
+            .chain(all(&tenant, Stage::Everyone))
+        {
             page += &format!("{} “{}”\n", wanted.kind, wanted.name);
             for (key, value) in &wanted.properties {
                 page += &format!("    {key} = {value}\n");
@@ -173,6 +198,9 @@ mod tests {
         let wanted = inbound(&tenant, Stage::Everyone);
         let pattern = wanted.properties["ExceptIfHeaderMatchesPatterns"][0].as_str().unwrap().to_owned();
         assert_eq!(pattern, format!("^{}$", tenant.pass_mark(Direction::Inbound)));
-        assert!(pattern.chars().all(|c| c.is_ascii_alphanumeric() || "^$;-".contains(c)), "{pattern} would need escaping");
+        assert!(
+            pattern.chars().all(|c| c.is_ascii_alphanumeric() || "^$;-".contains(c)),
+            "{pattern} would need escaping"
+        );
     }
 }

@@ -18,7 +18,13 @@ pub struct TokenError {
 
 impl TokenError {
     pub fn new(status: u16, error: &'static str, code: u32, text: impl Into<String>) -> TokenError {
-        TokenError { status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), error, code, text: text.into(), suberror: None }
+        TokenError {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
+            error,
+            code,
+            text: text.into(),
+            suberror: None,
+        }
     }
     pub fn suberror(mut self, suberror: &'static str) -> TokenError {
         self.suberror = Some(suberror);
@@ -29,18 +35,43 @@ impl TokenError {
     }
     pub fn tenant_not_found(tenant: &str) -> TokenError {
         if tenant.contains('.') || Uuid::parse_str(tenant).is_ok() {
-            return TokenError::new(400, "invalid_tenant", 90002, format!("Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant."));
+            return TokenError::new(
+                400,
+                "invalid_tenant",
+                90002,
+                format!(
+                    "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant."
+                ),
+            );
         }
-        TokenError::new(400, "invalid_request", 900023, format!("Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."))
+        TokenError::new(
+            400,
+            "invalid_request",
+            900023,
+            format!("Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."),
+        )
     }
     pub fn missing(parameter: &str) -> TokenError {
-        TokenError::new(400, "invalid_request", 900144, format!("The request body must contain the following parameter: '{parameter}'."))
+        TokenError::new(
+            400,
+            "invalid_request",
+            900144,
+            format!("The request body must contain the following parameter: '{parameter}'."),
+        )
     }
     /// `AADSTS…: text Trace ID: … Correlation ID: … Timestamp: …`
     pub fn description(&self, world: &World) -> (String, String, String, String) {
         let (trace, correlation) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let at = world.clock.now().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-        (format!("AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {at}", self.code, self.text), at, trace, correlation)
+        (
+            format!(
+                "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {at}",
+                self.code, self.text
+            ),
+            at,
+            trace,
+            correlation,
+        )
     }
     pub fn response(&self, world: &World) -> Response {
         let (description, at, trace, correlation) = self.description(world);
@@ -52,6 +83,11 @@ impl TokenError {
         if let Some(suberror) = self.suberror {
             body["suberror"] = suberror.into();
         }
-        (self.status, [("cache-control", "no-store, no-cache"), ("x-ms-ests-server", "2.1.0 - SIM"), ("x-ms-request-id", &trace)], Json(body)).into_response()
+        (
+            self.status,
+            [("cache-control", "no-store, no-cache"), ("x-ms-ests-server", "2.1.0 - SIM"), ("x-ms-request-id", &trace)],
+            Json(body),
+        )
+            .into_response()
     }
 }

@@ -66,14 +66,19 @@ fn shown_tenant(door: &Door, tenant: &str) -> Result<(String, String), Response>
 
 async fn discovery_v2(State(door): State<Door>, Path(tenant): Path<String>) -> Response {
     match shown_tenant(&door, &tenant) {
-        Ok((path, shown)) => Json(document(&door.base, &path, &format!("https://login.microsoftonline.com/{shown}/v2.0"), "v2.0/")).into_response(),
+        Ok((path, shown)) => {
+            Json(document(&door.base, &path, &format!("https://login.microsoftonline.com/{shown}/v2.0"), "v2.0/"))
+                .into_response()
+        }
         Err(refused) => refused,
     }
 }
 
 async fn discovery_v1(State(door): State<Door>, Path(tenant): Path<String>) -> Response {
     match shown_tenant(&door, &tenant) {
-        Ok((path, shown)) => Json(document(&door.base, &path, &format!("https://sts.windows.net/{shown}/"), "")).into_response(),
+        Ok((path, shown)) => {
+            Json(document(&door.base, &path, &format!("https://sts.windows.net/{shown}/"), "")).into_response()
+        }
         Err(refused) => refused,
     }
 }
@@ -118,5 +123,7 @@ async fn keys(State(door): State<Door>, Path(tenant): Path<String>) -> Response 
 
 async fn instance(State(door): State<Door>, Query(asked): Query<HashMap<String, String>>) -> Json<Value> {
     let _ = asked;
-    Json(json!({"tenant_discovery_endpoint": format!("{}/common/v2.0/.well-known/openid-configuration", door.base), "api-version": "1.1", "metadata": []}))
+    Json(
+        json!({"tenant_discovery_endpoint": format!("{}/common/v2.0/.well-known/openid-configuration", door.base), "api-version": "1.1", "metadata": []}),
+    )
 }

@@ -51,7 +51,11 @@ pub fn authorise(world: &World, headers: &HeaderMap, audience: &str) -> Result<C
         let body = json!({"error": {"code": "InvalidAuthenticationToken", "message": text, "innerError": {"date": world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string(), "request-id": id, "client-request-id": id}}});
         (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge), ("request-id", &id)], Json(body)).into_response()
     };
-    let token = headers.get(header::AUTHORIZATION).and_then(|h| h.to_str().ok()).and_then(|h| h.strip_prefix("Bearer ")).unwrap_or_default();
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|h| h.to_str().ok())
+        .and_then(|h| h.strip_prefix("Bearer "))
+        .unwrap_or_default();
     if token.is_empty() {
         return Err(refuse("Access token is empty."));
     }
@@ -59,14 +63,18 @@ pub fn authorise(world: &World, headers: &HeaderMap, audience: &str) -> Result<C
     let mut validation = unchecked(Algorithm::RS256);
     validation.validate_exp = false;
     let decoding = DecodingKey::from_rsa_components(&key.n, &key.e).map_err(|_| refuse("Signing key is invalid."))?;
-    let claims = jsonwebtoken::decode::<Value>(token, &decoding, &validation).map_err(|_| refuse("Invalid token. Signature validation failed."))?.claims;
+    let claims = jsonwebtoken::decode::<Value>(token, &decoding, &validation)
+        .map_err(|_| refuse("Invalid token. Signature validation failed."))?
+        .claims;
     if claims["exp"].as_i64().unwrap_or(0) <= world.clock.unix() {
         return Err(refuse("Lifetime validation failed, the token is expired."));
     }
     if claims["aud"].as_str() != Some(audience) {
         return Err(refuse("Access token validation failure. Invalid audience."));
     }
-    let words = |key: &str| claims[key].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let words = |key: &str| {
+        claims[key].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
     let id = |key: &str| claims[key].as_str().and_then(|v| v.parse().ok()).unwrap_or_default();
     Ok(Caller {
         tenant: id("tid"),
@@ -92,8 +100,14 @@ fn unchecked(algorithm: Algorithm) -> Validation {
 
 type Fields = HashMap<String, String>;
 
-pub(super) async fn endpoint(State(door): State<Door>, Path(tenant): Path<String>, headers: HeaderMap, Form(form): Form<Fields>) -> Response {
-    let fault = door.world.state().take_fault("entra", &format!("token {}", form.get("grant_type").map_or("", String::as_str)));
+pub(super) async fn endpoint(
+    State(door): State<Door>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<Fields>,
+) -> Response {
+    let fault =
+        door.world.state().take_fault("entra", &format!("token {}", form.get("grant_type").map_or("", String::as_str)));
     if let Some(fault) = fault {
         return crate::server::faulty(&fault).await;
     }
@@ -103,10 +117,24 @@ pub(super) async fn endpoint(State(door): State<Door>, Path(tenant): Path<String
         Some("authorization_code") => authorization_code(&door, &form),
         Some("refresh_token") => refresh(&door, &form),
         Some("urn:ietf:params:oauth:grant-type:device_code" | "device_code") => device(&door, &form),
-        Some(other) => Err(TokenError::new(400, "unsupported_grant_type", 70003, format!("The app requested an unsupported grant type '{other}'."))),
+        Some(other) => Err(TokenError::new(
+            400,
+            "unsupported_grant_type",
+            70003,
+            format!("The app requested an unsupported grant type '{other}'."),
+        )),
     };
     match granted {
-        Ok(body) => (StatusCode::OK, [("cache-control", "no-store, no-cache"), ("x-ms-request-id", &Uuid::new_v4().to_string()), ("x-ms-ests-server", "2.1.0 - SIM")], Json(body)).into_response(),
+        Ok(body) => (
+            StatusCode::OK,
+            [
+                ("cache-control", "no-store, no-cache"),
+                ("x-ms-request-id", &Uuid::new_v4().to_string()),
+                ("x-ms-ests-server", "2.1.0 - SIM"),
+            ],
+            Json(body),
+        )
+            .into_response(),
         Err(error) => error.response(&door.world),
     }
 }
@@ -121,13 +149,31 @@ fn resource_of(scope: &str) -> Result<(Uuid, &'static str, Vec<String>), TokenEr
             None => ("https://graph.microsoft.com", word),
         };
         let known = match resource {
-            "https://graph.microsoft.com" | "00000003-0000-0000-c000-000000000000" => (GRAPH, "https://graph.microsoft.com"),
-            "https://outlook.office365.com" | "https://outlook.office.com" => (EXCHANGE, "https://outlook.office365.com"),
+            "https://graph.microsoft.com" | "00000003-0000-0000-c000-000000000000" => {
+                (GRAPH, "https://graph.microsoft.com")
+            }
+            "https://outlook.office365.com" | "https://outlook.office.com" => {
+                (EXCHANGE, "https://outlook.office365.com")
+            }
             "https://manage.office.com" => (ACTIVITY, "https://manage.office.com"),
-            other => return Err(TokenError::new(400, "invalid_resource", 500_011, format!("The resource principal named {other} was not found in the tenant. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant."))),
+            other => {
+                return Err(TokenError::new(
+                    400,
+                    "invalid_resource",
+                    500_011,
+                    format!(
+                        "The resource principal named {other} was not found in the tenant. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant."
+                    ),
+                ));
+            }
         };
         if found.is_some_and(|f| f != known) {
-            return Err(TokenError::new(400, "invalid_request", 28000, "Provided value for the input parameter scope is not valid because it contains more than one resource."));
+            return Err(TokenError::new(
+                400,
+                "invalid_request",
+                28000,
+                "Provided value for the input parameter scope is not valid because it contains more than one resource.",
+            ));
         }
         found = Some(known);
         asked.push(name.to_owned());
@@ -142,7 +188,9 @@ fn field<'a>(form: &'a Fields, name: &str) -> Result<&'a str, TokenError> {
 
 fn client_id(form: &Fields) -> Result<Uuid, TokenError> {
     let text = field(form, "client_id")?;
-    let wrong = || TokenError::new(400, "unauthorized_client", 700_038, format!("{text} is not a valid application identifier."));
+    let wrong = || {
+        TokenError::new(400, "unauthorized_client", 700_038, format!("{text} is not a valid application identifier."))
+    };
     let id = Uuid::parse_str(text).map_err(|_| wrong())?;
     if id.is_nil() { Err(wrong()) } else { Ok(id) }
 }
@@ -151,7 +199,14 @@ fn client_credentials(door: &Door, tenant: &str, headers: &HeaderMap, form: &Fie
     let (world, app) = (&door.world, client_id(form)?);
     let scope = field(form, "scope")?;
     if scope.split_whitespace().any(|w| !OIDC.contains(&w) && !w.ends_with("/.default")) {
-        return Err(TokenError::new(400, "invalid_scope", 1_002_012, format!("The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).")));
+        return Err(TokenError::new(
+            400,
+            "invalid_scope",
+            1_002_012,
+            format!(
+                "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."
+            ),
+        ));
     }
     let now = world.clock.unix();
     let mut state = world.state();
@@ -164,13 +219,33 @@ fn client_credentials(door: &Door, tenant: &str, headers: &HeaderMap, form: &Fie
     let how = prove_client(&application, form, headers, &door.base, tid, now)?;
     let (resource_id, audience, _) = resource_of(scope)?;
     let Some(principal) = t.service_principals.iter().find(|s| s.app_id == app && s.visible_from <= now) else {
-        return Err(TokenError::new(401, "invalid_client", 7_000_229, format!("The client application {app} is missing service principal in the tenant {tid}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119")));
+        return Err(TokenError::new(
+            401,
+            "invalid_client",
+            7_000_229,
+            format!(
+                "The client application {app} is missing service principal in the tenant {tid}. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
+            ),
+        ));
     };
     if !principal.account_enabled {
-        return Err(TokenError::new(400, "unauthorized_client", 7_000_112, format!("Application '{app}'({}) is disabled.", application.display_name)));
+        return Err(TokenError::new(
+            400,
+            "unauthorized_client",
+            7_000_112,
+            format!("Application '{app}'({}) is disabled.", application.display_name),
+        ));
     }
     let resource = t.service_principals.iter().find(|s| s.app_id == resource_id);
-    let roles: Vec<String> = resource.into_iter().flat_map(|r| t.app_role_assignments.iter().filter(move |a| a.principal == principal.id && a.resource == r.id && a.visible_from <= now).filter_map(|a| r.app_roles.iter().find(|(id, _)| *id == a.app_role).map(|(_, name)| name.clone()))).collect();
+    let roles: Vec<String> = resource
+        .into_iter()
+        .flat_map(|r| {
+            t.app_role_assignments
+                .iter()
+                .filter(move |a| a.principal == principal.id && a.resource == r.id && a.visible_from <= now)
+                .filter_map(|a| r.app_roles.iter().find(|(id, _)| *id == a.app_role).map(|(_, name)| name.clone()))
+        })
+        .collect();
     let mut claims = base_claims(audience, tid, now);
     claims["app_displayname"] = application.display_name.clone().into();
     claims["appid"] = app.to_string().into();
@@ -183,11 +258,18 @@ fn client_credentials(door: &Door, tenant: &str, headers: &HeaderMap, form: &Fie
         claims["roles"] = json!(roles);
     }
     claims["wids"] = json!(wids(t, principal.id, now, true));
-    Ok(json!({"token_type": "Bearer", "expires_in": TOKEN_SECS, "ext_expires_in": TOKEN_SECS, "access_token": mint(world, &claims)}))
+    Ok(
+        json!({"token_type": "Bearer", "expires_in": TOKEN_SECS, "ext_expires_in": TOKEN_SECS, "access_token": mint(world, &claims)}),
+    )
 }
 
 fn wids(t: &Tenant, object: Uuid, now: i64, filler: bool) -> Vec<String> {
-    let mut held: Vec<String> = t.directory_roles.iter().filter(|r| r.members.iter().any(|(m, from)| *m == object && *from <= now)).map(|r| r.template.to_string()).collect();
+    let mut held: Vec<String> = t
+        .directory_roles
+        .iter()
+        .filter(|r| r.members.iter().any(|(m, from)| *m == object && *from <= now))
+        .map(|r| r.template.to_string())
+        .collect();
     if filler || held.is_empty() {
         held.push(NO_ROLE.to_owned());
     }
@@ -218,41 +300,88 @@ fn pkcs1(pkcs8: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// "1" for a right secret, "2" for a right certificate assertion.
-fn prove_client(application: &Application, form: &Fields, _headers: &HeaderMap, base: &str, tenant: Uuid, now: i64) -> Result<&'static str, TokenError> {
+fn prove_client(
+    application: &Application,
+    form: &Fields,
+    _headers: &HeaderMap,
+    base: &str,
+    tenant: Uuid,
+    now: i64,
+) -> Result<&'static str, TokenError> {
     let app = application.app_id;
     if let Some(secret) = form.get("client_secret") {
         return match application.credentials.iter().find(|c| c.secret.as_deref() == Some(secret)) {
-            Some(c) if c.end <= now => Err(TokenError::new(401, "invalid_client", 7_000_222, format!("The provided client secret keys for app '{app}' are expired."))),
+            Some(c) if c.end <= now => Err(TokenError::new(
+                401,
+                "invalid_client",
+                7_000_222,
+                format!("The provided client secret keys for app '{app}' are expired."),
+            )),
             Some(_) => Ok("1"),
-            None => Err(TokenError::new(401, "invalid_client", 7_000_215, format!("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{app}'."))),
+            None => Err(TokenError::new(
+                401,
+                "invalid_client",
+                7_000_215,
+                format!(
+                    "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{app}'."
+                ),
+            )),
         };
     }
     let Some(assertion) = form.get("client_assertion") else {
-        return Err(TokenError::new(401, "invalid_client", 7_000_218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."));
+        return Err(TokenError::new(
+            401,
+            "invalid_client",
+            7_000_218,
+            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+        ));
     };
-    let unknown = || TokenError::new(401, "invalid_client", 700_027, format!("The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client, app '{app}']"));
+    let unknown = || {
+        TokenError::new(
+            401,
+            "invalid_client",
+            700_027,
+            format!(
+                "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client, app '{app}']"
+            ),
+        )
+    };
     let header = assertion_header(assertion).ok_or_else(unknown)?;
     let algorithm = match header["alg"].as_str() {
         Some("PS256") => Algorithm::PS256,
         Some("RS256") => Algorithm::RS256,
         _ => return Err(unknown()),
     };
-    let certificate = application.credentials.iter().filter(|c| c.usable_from <= now).filter_map(|c| c.certificate.as_ref()).find(|der| thumbprint_matches(&header, der)).ok_or_else(unknown)?;
+    let certificate = application
+        .credentials
+        .iter()
+        .filter(|c| c.usable_from <= now)
+        .filter_map(|c| c.certificate.as_ref())
+        .find(|der| thumbprint_matches(&header, der))
+        .ok_or_else(unknown)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|_| unknown())?;
     let key = DecodingKey::from_rsa_der(&parsed.public_key().subject_public_key.data);
     let bad = || TokenError::new(401, "invalid_client", 700_027, "Client assertion contains an invalid signature.");
     let claims = jsonwebtoken::decode::<Value>(assertion, &key, &unchecked(algorithm)).map_err(|_| bad())?.claims;
     let aud = claims["aud"].as_str().unwrap_or_default();
-    let ours = [base, "https://login.microsoftonline.com", "https://sts.windows.net"].iter().any(|b| aud.starts_with(b)) && (aud.contains(&tenant.to_string()) || aud.contains("/oauth2/"));
+    let ours =
+        [base, "https://login.microsoftonline.com", "https://sts.windows.net"].iter().any(|b| aud.starts_with(b))
+            && (aud.contains(&tenant.to_string()) || aud.contains("/oauth2/"));
     let iss = claims["iss"].as_str() == Some(&app.to_string()) && claims["sub"].as_str() == Some(&app.to_string());
     if !ours || !iss {
         return Err(bad());
     }
     // recorded: floats are taken, a missing nbf too; a certificate that ended counts as out of range
     let time = |name: &str| claims[name].as_f64();
-    let in_range = time("exp").is_some_and(|exp| exp > now as f64 - 300.0) && time("nbf").is_none_or(|nbf| nbf <= now as f64 + 300.0);
+    let in_range = time("exp").is_some_and(|exp| exp > now as f64 - 300.0)
+        && time("nbf").is_none_or(|nbf| nbf <= now as f64 + 300.0);
     if !in_range || parsed.validity().not_after.timestamp() <= now {
-        return Err(TokenError::new(401, "invalid_client", 700_024, "Client assertion is not within its valid time range."));
+        return Err(TokenError::new(
+            401,
+            "invalid_client",
+            700_024,
+            "Client assertion is not within its valid time range.",
+        ));
     }
     Ok("2")
 }
@@ -276,19 +405,47 @@ fn authorization_code(door: &Door, form: &Fields) -> Result<Value, TokenError> {
     let now = door.world.clock.unix();
     let who = {
         let mut remembered = door.sessions.open();
-        let expired = || TokenError::new(400, "invalid_grant", 70008, "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource.");
-        let kept = remembered.codes.get_mut(code).filter(|c| c.expires > now && c.who.client == client).ok_or_else(expired)?;
+        let expired = || {
+            TokenError::new(
+                400,
+                "invalid_grant",
+                70008,
+                "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource.",
+            )
+        };
+        let kept =
+            remembered.codes.get_mut(code).filter(|c| c.expires > now && c.who.client == client).ok_or_else(expired)?;
         if kept.used {
-            return Err(TokenError::new(400, "invalid_grant", 54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token."));
+            return Err(TokenError::new(
+                400,
+                "invalid_grant",
+                54005,
+                "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.",
+            ));
         }
         if form.get("redirect_uri").is_some_and(|uri| *uri != kept.redirect_uri) {
-            return Err(TokenError::new(400, "invalid_grant", 50011, "The redirect URI specified in the request does not match the redirect URIs configured for the application."));
+            return Err(TokenError::new(
+                400,
+                "invalid_grant",
+                50011,
+                "The redirect URI specified in the request does not match the redirect URIs configured for the application.",
+            ));
         }
         if let Some((challenge, method)) = &kept.challenge {
             let verifier = form.get("code_verifier").map_or("", String::as_str);
-            let shown = if method == "S256" { URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes()).as_ref()) } else { verifier.to_owned() };
+            let shown = if method == "S256" {
+                URL_SAFE_NO_PAD
+                    .encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes()).as_ref())
+            } else {
+                verifier.to_owned()
+            };
             if shown != *challenge {
-                return Err(TokenError::new(400, "invalid_grant", 501_481, "The Code_Verifier does not match the code_challenge supplied in the authorization request."));
+                return Err(TokenError::new(
+                    400,
+                    "invalid_grant",
+                    501_481,
+                    "The Code_Verifier does not match the code_challenge supplied in the authorization request.",
+                ));
             }
         }
         kept.used = true;
@@ -300,7 +457,9 @@ fn authorization_code(door: &Door, form: &Fields) -> Result<Value, TokenError> {
 fn refresh(door: &Door, form: &Fields) -> Result<Value, TokenError> {
     let (client, token) = (client_id(form)?, field(form, "refresh_token")?);
     let who = door.sessions.open().refresh.get(token).filter(|w| w.client == client).cloned();
-    let who = who.ok_or_else(|| TokenError::new(400, "invalid_grant", 700_082, "The refresh token has expired due to inactivity."))?;
+    let who = who.ok_or_else(|| {
+        TokenError::new(400, "invalid_grant", 700_082, "The refresh token has expired due to inactivity.")
+    })?;
     delegated(door, who, form.get("scope").cloned())
 }
 
@@ -308,13 +467,27 @@ fn device(door: &Door, form: &Fields) -> Result<Value, TokenError> {
     let (client, code) = (client_id(form)?, field(form, "device_code")?);
     let now = door.world.clock.unix();
     let kept = door.sessions.open().devices.get(code).filter(|d| d.client == client).cloned();
-    let kept = kept.ok_or_else(|| TokenError::new(400, "bad_verification_code", 70019, "The verification code did not match any recent record."))?;
+    let kept = kept.ok_or_else(|| {
+        TokenError::new(400, "bad_verification_code", 70019, "The verification code did not match any recent record.")
+    })?;
     if kept.expires <= now {
-        return Err(TokenError::new(400, "expired_token", 70020, "The provided value for the input parameter 'device_code' is not valid. This device code has expired."));
+        return Err(TokenError::new(
+            400,
+            "expired_token",
+            70020,
+            "The provided value for the input parameter 'device_code' is not valid. This device code has expired.",
+        ));
     }
     match kept.state {
-        DeviceState::Pending => Err(TokenError::new(400, "authorization_pending", 70016, "OAuth 2.0 device flow error. Authorization is pending. Continue polling.")),
-        DeviceState::Declined => Err(TokenError::new(400, "authorization_declined", 70018, "The end user denied the authorization request.")),
+        DeviceState::Pending => Err(TokenError::new(
+            400,
+            "authorization_pending",
+            70016,
+            "OAuth 2.0 device flow error. Authorization is pending. Continue polling.",
+        )),
+        DeviceState::Declined => {
+            Err(TokenError::new(400, "authorization_declined", 70018, "The end user denied the authorization request."))
+        }
         DeviceState::Approved(who) => {
             door.sessions.open().devices.remove(code);
             delegated(door, who, None)
@@ -322,7 +495,11 @@ fn device(door: &Door, form: &Fields) -> Result<Value, TokenError> {
     }
 }
 
-pub(super) async fn device_code(State(door): State<Door>, Path(tenant): Path<String>, Form(form): Form<Fields>) -> Response {
+pub(super) async fn device_code(
+    State(door): State<Door>,
+    Path(tenant): Path<String>,
+    Form(form): Form<Fields>,
+) -> Response {
     let client = match client_id(&form) {
         Ok(client) => client,
         Err(error) => return error.response(&door.world),
@@ -335,8 +512,12 @@ pub(super) async fn device_code(State(door): State<Door>, Path(tenant): Path<Str
     let (user_code, code) = (letters[..9].to_owned(), opaque("D"));
     let at = format!("{}/common/oauth2/deviceauth", door.base);
     let expires = door.world.clock.unix() + DEVICE_CODE_SECS;
-    door.sessions.open().devices.insert(code.clone(), DeviceCode { user_code: user_code.clone(), client, scope, tenant, expires, state: DeviceState::Pending });
-    let message = format!("To sign in, use a web browser to open the page {at} and enter the code {user_code} to authenticate.");
+    door.sessions.open().devices.insert(
+        code.clone(),
+        DeviceCode { user_code: user_code.clone(), client, scope, tenant, expires, state: DeviceState::Pending },
+    );
+    let message =
+        format!("To sign in, use a web browser to open the page {at} and enter the code {user_code} to authenticate.");
     Json(json!({"user_code": user_code, "device_code": code, "verification_uri": at, "expires_in": DEVICE_CODE_SECS, "interval": 1, "message": message})).into_response()
 }
 
@@ -346,8 +527,16 @@ fn delegated(door: &Door, mut who: SignedIn, scope: Option<String>) -> Result<Va
     let (resource_id, audience, asked) = resource_of(&scope)?;
     let now = door.world.clock.unix();
     let state = door.world.state();
-    let t = state.tenants.iter().find(|t| t.id == who.tenant).ok_or_else(|| TokenError::tenant_not_found(&who.tenant.to_string()))?;
-    let user = t.users.iter().find(|u| u.id == who.user && u.enabled).ok_or_else(|| TokenError::new(400, "invalid_grant", 50057, "The user account is disabled."))?;
+    let t = state
+        .tenants
+        .iter()
+        .find(|t| t.id == who.tenant)
+        .ok_or_else(|| TokenError::tenant_not_found(&who.tenant.to_string()))?;
+    let user = t
+        .users
+        .iter()
+        .find(|u| u.id == who.user && u.enabled)
+        .ok_or_else(|| TokenError::new(400, "invalid_grant", 50057, "The user account is disabled."))?;
     let granted = granted_scopes(t, who.client, resource_id, who.user);
     let wanted: Vec<&String> = asked.iter().filter(|a| *a != ".default").collect();
     if let Some(missing) = wanted.iter().find(|w| !granted.iter().any(|g| g.eq_ignore_ascii_case(w))) {
@@ -372,7 +561,8 @@ fn delegated(door: &Door, mut who: SignedIn, scope: Option<String>) -> Result<Va
     if who.scope.contains("offline_access") || scope.contains("offline_access") {
         let token = opaque("0.");
         body["refresh_token"] = token.clone().into();
-        who.scope = if who.scope.contains("offline_access") { who.scope } else { format!("{} offline_access", who.scope) };
+        who.scope =
+            if who.scope.contains("offline_access") { who.scope } else { format!("{} offline_access", who.scope) };
         door.sessions.open().refresh.insert(token, who);
     }
     Ok(body)
@@ -382,7 +572,10 @@ fn delegated(door: &Door, mut who: SignedIn, scope: Option<String>) -> Result<Va
 pub(super) fn granted_scopes(t: &Tenant, client: Uuid, resource: Uuid, user: Uuid) -> HashSet<String> {
     let id_of = |app: Uuid| t.service_principals.iter().find(|s| s.app_id == app).map(|s| s.id);
     let (Some(client), Some(resource)) = (id_of(client), id_of(resource)) else { return HashSet::new() };
-    let grants = t.permission_grants.iter().filter(|g| g.client == client && g.resource == resource && g.principal.is_none_or(|p| p == user));
+    let grants = t
+        .permission_grants
+        .iter()
+        .filter(|g| g.client == client && g.resource == resource && g.principal.is_none_or(|p| p == user));
     grants.flat_map(|g| g.scope.split_whitespace()).map(str::to_owned).collect()
 }
 
@@ -392,7 +585,10 @@ pub(super) fn consent(t: &mut Tenant, client: Uuid, scope: &str, for_user: Optio
     for word in scope.split_whitespace().filter(|w| !OIDC.contains(w)) {
         let (resource, _, names) = resource_of(word)?;
         let (Some(client_sp), Some(resource_sp)) = (id_of(t, client), id_of(t, resource)) else { continue };
-        let grant = t.permission_grants.iter_mut().find(|g| g.client == client_sp && g.resource == resource_sp && g.principal == for_user);
+        let grant = t
+            .permission_grants
+            .iter_mut()
+            .find(|g| g.client == client_sp && g.resource == resource_sp && g.principal == for_user);
         let names = names.into_iter().filter(|n| n != ".default");
         match grant {
             Some(grant) => {

@@ -19,23 +19,55 @@ impl CmdletError {
     /// Recorded: unknown parameter names, and missing mandatory ones.
     pub fn parameter_set(names: &[String]) -> CmdletError {
         let kind = "Microsoft.Exchange.AdminApi.CommandInvocation.AmbiguousParameterSetException";
-        let text = format!("Parameter set cannot be resolved using the specified named parameters. Invalid cmdlet parameters specified. {}", names.join(", "));
-        CmdletError { status: 400, code: "BadRequest", message: "Invalid Operation", detail: Some(format!("|{kind}|{text}")), internal_type: kind.into(), internal_message: text }
+        let text = format!(
+            "Parameter set cannot be resolved using the specified named parameters. Invalid cmdlet parameters specified. {}",
+            names.join(", ")
+        );
+        CmdletError {
+            status: 400,
+            code: "BadRequest",
+            message: "Invalid Operation",
+            detail: Some(format!("|{kind}|{text}")),
+            internal_type: kind.into(),
+            internal_message: text,
+        }
     }
     pub fn missing(names: &[String]) -> CmdletError {
         let kind = "Microsoft.Exchange.AdminApi.CommandInvocation.AmbiguousParameterSetException";
-        let text = format!("Parameter set cannot be resolved using the specified named parameters. Cannot process command because of one or more missing mandatory parameters: {}.", names.join(", "));
-        CmdletError { status: 400, code: "BadRequest", message: "Invalid Operation", detail: Some(format!("|{kind}|{text}")), internal_type: kind.into(), internal_message: text }
+        let text = format!(
+            "Parameter set cannot be resolved using the specified named parameters. Cannot process command because of one or more missing mandatory parameters: {}.",
+            names.join(", ")
+        );
+        CmdletError {
+            status: 400,
+            code: "BadRequest",
+            message: "Invalid Operation",
+            detail: Some(format!("|{kind}|{text}")),
+            internal_type: kind.into(),
+            internal_message: text,
+        }
     }
     /// Recorded: a value that its type does not have; no details.
     pub fn transformation(parameter: &str, value: &str, kind: &str, names: &[&str]) -> CmdletError {
         let why = if names.is_empty() {
             format!("Error: \"Cannot convert value to type {kind}.\"")
         } else {
-            format!("Error: \"Unable to match the identifier name {value} to a valid enumerator name. Specify one of the following enumerator names and try again: {}\"", names.join(", "))
+            format!(
+                "Error: \"Unable to match the identifier name {value} to a valid enumerator name. Specify one of the following enumerator names and try again: {}\"",
+                names.join(", ")
+            )
         };
-        let text = format!("Cannot process argument transformation on parameter '{parameter}'. Cannot convert value \"{value}\" to type \"{kind}\". {why}");
-        CmdletError { status: 400, code: "BadRequest", message: "Invalid Operation", detail: None, internal_type: "Microsoft.Exchange.AdminApi.CommandInvocation.ParameterTransformationException".into(), internal_message: text }
+        let text = format!(
+            "Cannot process argument transformation on parameter '{parameter}'. Cannot convert value \"{value}\" to type \"{kind}\". {why}"
+        );
+        CmdletError {
+            status: 400,
+            code: "BadRequest",
+            message: "Invalid Operation",
+            detail: None,
+            internal_type: "Microsoft.Exchange.AdminApi.CommandInvocation.ParameterTransformationException".into(),
+            internal_message: text,
+        }
     }
     /// The cmdlet ran and said no.
     pub fn business(kind: &str, text: impl AsRef<str>) -> CmdletError {
@@ -50,10 +82,22 @@ impl CmdletError {
         }
     }
     pub fn not_found(what: &str) -> CmdletError {
-        CmdletError::business("Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException", format!("The operation couldn't be performed because object '{what}' couldn't be found on 'SIM01A01DC001.EURPR01A001.PROD.OUTLOOK.COM'."))
+        CmdletError::business(
+            "Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException",
+            format!(
+                "The operation couldn't be performed because object '{what}' couldn't be found on 'SIM01A01DC001.EURPR01A001.PROD.OUTLOOK.COM'."
+            ),
+        )
     }
     pub fn plain(text: &'static str) -> CmdletError {
-        CmdletError { status: 400, code: "BadRequest", message: text, detail: None, internal_type: "Microsoft.Exchange.Admin.OData.Core.ODataServiceException".into(), internal_message: text.into() }
+        CmdletError {
+            status: 400,
+            code: "BadRequest",
+            message: text,
+            detail: None,
+            internal_type: "Microsoft.Exchange.Admin.OData.Core.ODataServiceException".into(),
+            internal_message: text.into(),
+        }
     }
     /// What a person would read.
     pub fn text(&self) -> &str {
@@ -71,6 +115,11 @@ impl CmdletError {
         if let (Some(detail), Value::Object(map)) = (&self.detail, &mut error) {
             map.insert("details".into(), json!([{"code": "Client", "target": "", "message": detail}]));
         }
-        (StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST), [("x-exceptiontype", self.internal_type.as_str())], Json(json!({"error": error}))).into_response()
+        (
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST),
+            [("x-exceptiontype", self.internal_type.as_str())],
+            Json(json!({"error": error})),
+        )
+            .into_response()
     }
 }

@@ -26,7 +26,9 @@ fn stamp_z(at: jiff::Timestamp) -> String {
 
 /// By name or GUID, without case.
 pub fn find(list: &[Map<String, Value>], identity: &str) -> Option<usize> {
-    let is = |r: &Map<String, Value>, key: &str| r.get(key).and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(identity));
+    let is = |r: &Map<String, Value>, key: &str| {
+        r.get(key).and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(identity))
+    };
     list.iter().position(|r| is(r, "Guid") || is(r, "Name") || is(r, "Identity"))
 }
 
@@ -41,7 +43,9 @@ pub fn pick(rows: Vec<Map<String, Value>>, p: &Parameters, run: &Run<'_>) -> Res
     }
     let limit = match p.text("ResultSize").as_deref() {
         Some(text) if text.eq_ignore_ascii_case("unlimited") => usize::MAX,
-        Some(text) => text.parse().map_err(|_| CmdletError::transformation("ResultSize", text, "Microsoft.Exchange.Data.Unlimited`1[System.UInt32]", &[]))?,
+        Some(text) => text.parse().map_err(|_| {
+            CmdletError::transformation("ResultSize", text, "Microsoft.Exchange.Data.Unlimited`1[System.UInt32]", &[])
+        })?,
         None => super::RESULT_SIZE,
     };
     let cut = rows.len() > limit;
@@ -54,19 +58,33 @@ pub fn pick(rows: Vec<Map<String, Value>>, p: &Parameters, run: &Run<'_>) -> Res
 
 pub fn get(list: &[Map<String, Value>], p: &Parameters, run: &Run<'_>, _what: &str) -> Result<Output, CmdletError> {
     let scoped = p.flag("IsTransportRuleScoped");
-    let rows = list.iter().filter(|r| scoped.is_none_or(|s| r.get("IsTransportRuleScoped") == Some(&Value::Bool(s)))).cloned().collect();
+    let rows = list
+        .iter()
+        .filter(|r| scoped.is_none_or(|s| r.get("IsTransportRuleScoped") == Some(&Value::Bool(s))))
+        .cloned()
+        .collect();
     pick(rows, p, run)
 }
 
 fn new_object(list: &[Map<String, Value>], p: &Parameters, run: &Run<'_>) -> Result<Map<String, Value>, CmdletError> {
     let name = p.text("Name").unwrap_or_default();
     if name.trim().is_empty() || name.chars().count() > NAME_MAX {
-        return Err(CmdletError::business("Microsoft.Exchange.Data.DataValidationException", format!("The property value is invalid: the length of Name must be between 1 and {NAME_MAX} characters.")));
+        return Err(CmdletError::business(
+            "Microsoft.Exchange.Data.DataValidationException",
+            format!("The property value is invalid: the length of Name must be between 1 and {NAME_MAX} characters."),
+        ));
     }
     if find(list, &name).is_some() {
-        return Err(CmdletError::business("Microsoft.Exchange.Data.Directory.ADObjectAlreadyExistsException", format!("Active Directory operation failed on SIM01A01DC001.EURPR01A001.PROD.OUTLOOK.COM. The object 'CN={name},CN=Transport Settings' already exists.")));
+        return Err(CmdletError::business(
+            "Microsoft.Exchange.Data.Directory.ADObjectAlreadyExistsException",
+            format!(
+                "Active Directory operation failed on SIM01A01DC001.EURPR01A001.PROD.OUTLOOK.COM. The object 'CN={name},CN=Transport Settings' already exists."
+            ),
+        ));
     }
-    Ok(row(json!({"AdminDisplayName": "", "Name": name, "Identity": name, "Guid": Uuid::new_v4(), "IsValid": true, "WhenCreatedUTC": stamp_z(run.now), "WhenChangedUTC": stamp_z(run.now)})))
+    Ok(row(
+        json!({"AdminDisplayName": "", "Name": name, "Identity": name, "Guid": Uuid::new_v4(), "IsValid": true, "WhenCreatedUTC": stamp_z(run.now), "WhenChangedUTC": stamp_z(run.now)}),
+    ))
 }
 
 /// `*` reads back as `smtp:*;1` (recorded).
@@ -81,7 +99,9 @@ fn sender_domains(list: &Value) -> Value {
 }
 
 fn merge(object: &mut Map<String, Value>, p: &Parameters) {
-    for (key, value) in p.all().iter().filter(|(k, _)| !["Identity", "Confirm", "WhatIf", "ErrorAction", "WarningAction", "Verbose", "Debug"].contains(&k.as_str())) {
+    for (key, value) in p.all().iter().filter(|(k, _)| {
+        !["Identity", "Confirm", "WhatIf", "ErrorAction", "WarningAction", "Verbose", "Debug"].contains(&k.as_str())
+    }) {
         let value = parameters::changed_list(object.get(key).unwrap_or(&Value::Null), value);
         object.insert(key.clone(), if key == "SenderDomains" { sender_domains(&value) } else { value });
     }
@@ -97,7 +117,10 @@ pub fn new_inbound(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Outp
     let mut output = Output::default();
     if t.onprem_connector_restricted && object.get("ConnectorType") == Some(&"OnPremises".into()) {
         object.insert("Enabled".into(), false.into());
-        output.warnings.push("Inbound connector for this service offering is created in a disabled state. Contact Support to enable it.".into());
+        output.warnings.push(
+            "Inbound connector for this service offering is created in a disabled state. Contact Support to enable it."
+                .into(),
+        );
     }
     output.rows.push(object.clone());
     t.inbound_connectors.push(object);
@@ -105,14 +128,22 @@ pub fn new_inbound(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Outp
 }
 
 fn check_inbound(object: &Map<String, Value>) -> Result<(), CmdletError> {
-    let invalid = |text: &str| Err(CmdletError::business("Microsoft.Exchange.Management.Tasks.ValidationException", text));
+    let invalid =
+        |text: &str| Err(CmdletError::business("Microsoft.Exchange.Management.Tasks.ValidationException", text));
     let yes = |key: &str| object.get(key) == Some(&Value::Bool(true));
     let on_premises = object.get("ConnectorType") == Some(&"OnPremises".into());
     if yes("TreatMessagesAsInternal") && (!on_premises || yes("CloudServicesMailEnabled")) {
-        return invalid("TreatMessagesAsInternal can be set to $true only when ConnectorType is OnPremises and CloudServicesMailEnabled is $false.");
+        return invalid(
+            "TreatMessagesAsInternal can be set to $true only when ConnectorType is OnPremises and CloudServicesMailEnabled is $false.",
+        );
     }
-    for address in object.get("SenderIPAddresses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-        let net = address.parse::<ipnet::Ipv4Net>().ok().or_else(|| address.parse::<std::net::Ipv4Addr>().ok().map(ipnet::Ipv4Net::from));
+    for address in
+        object.get("SenderIPAddresses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    {
+        let net = address
+            .parse::<ipnet::Ipv4Net>()
+            .ok()
+            .or_else(|| address.parse::<std::net::Ipv4Addr>().ok().map(ipnet::Ipv4Net::from));
         if net.is_none_or(|n| n.prefix_len() < 24) {
             return invalid("SenderIPAddresses takes IPv4 addresses and ranges from /24 to /32.");
         }
@@ -135,7 +166,8 @@ pub fn new_outbound(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Out
 }
 
 fn check_outbound(object: &Map<String, Value>) -> Result<(), CmdletError> {
-    let invalid = |text: &str| Err(CmdletError::business("Microsoft.Exchange.Management.Tasks.ValidationException", text));
+    let invalid =
+        |text: &str| Err(CmdletError::business("Microsoft.Exchange.Management.Tasks.ValidationException", text));
     let yes = |key: &str| object.get(key) == Some(&Value::Bool(true));
     let hosts = object.get("SmartHosts").and_then(Value::as_array).map_or(0, Vec::len);
     if !yes("UseMXRecord") && hosts == 0 {
@@ -159,10 +191,20 @@ fn check_outbound(object: &Map<String, Value>) -> Result<(), CmdletError> {
 fn referenced(t: &Tenant, connector: &Map<String, Value>) -> Result<(), CmdletError> {
     let name = connector.get("Name").and_then(Value::as_str).unwrap_or_default();
     let guid = connector.get("Guid").and_then(Value::as_str).unwrap_or_default();
-    let by = t.transport_rules.iter().find(|r| r.get("RouteMessageOutboundConnector").and_then(Value::as_str).is_some_and(|c| c.eq_ignore_ascii_case(name) || c.eq_ignore_ascii_case(guid)));
+    let by = t.transport_rules.iter().find(|r| {
+        r.get("RouteMessageOutboundConnector")
+            .and_then(Value::as_str)
+            .is_some_and(|c| c.eq_ignore_ascii_case(name) || c.eq_ignore_ascii_case(guid))
+    });
     match by {
         None => Ok(()),
-        Some(rule) => Err(CmdletError::business("Microsoft.Exchange.Management.SystemConfigurationTasks.ConnectorIncorrectUsageConnectorStillReferencedException", format!("The connector '{name}' is still referenced by the transport rule '{}'.", rule.get("Name").and_then(Value::as_str).unwrap_or_default()))),
+        Some(rule) => Err(CmdletError::business(
+            "Microsoft.Exchange.Management.SystemConfigurationTasks.ConnectorIncorrectUsageConnectorStillReferencedException",
+            format!(
+                "The connector '{name}' is still referenced by the transport rule '{}'.",
+                rule.get("Name").and_then(Value::as_str).unwrap_or_default()
+            ),
+        )),
     }
 }
 
@@ -178,7 +220,10 @@ pub fn set_connector(t: &mut Tenant, p: &Parameters, run: &Run<'_>, inbound: boo
         check_inbound(&object)?;
         let enabling = object.get("Enabled") == Some(&true.into()) && before.get("Enabled") == Some(&false.into());
         if t.onprem_connector_restricted && enabling {
-            return Err(CmdletError::business("Microsoft.Exchange.Management.Tasks.ValidationException", "For this service offering, you can't enable an inbound connector. Contact Support to enable it."));
+            return Err(CmdletError::business(
+                "Microsoft.Exchange.Management.Tasks.ValidationException",
+                "For this service offering, you can't enable an inbound connector. Contact Support to enable it.",
+            ));
         }
         t.inbound_connectors[n] = object;
     } else {
@@ -213,7 +258,11 @@ pub fn get_accepted_domains(t: &Tenant, p: &Parameters, run: &Run<'_>) -> Result
 
 pub fn set_accepted_domain(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let identity = p.text("Identity").unwrap_or_default();
-    let domain = t.accepted_domains.iter_mut().find(|d| d.name.eq_ignore_ascii_case(&identity)).ok_or_else(|| CmdletError::not_found(&identity))?;
+    let domain = t
+        .accepted_domains
+        .iter_mut()
+        .find(|d| d.name.eq_ignore_ascii_case(&identity))
+        .ok_or_else(|| CmdletError::not_found(&identity))?;
     if let Some(kind) = p.text("DomainType") {
         domain.domain_type = kind;
     }
@@ -222,8 +271,11 @@ pub fn set_accepted_domain(t: &mut Tenant, p: &Parameters) -> Result<Output, Cmd
 
 fn show_mailbox(u: &User, recipient: bool) -> Map<String, Value> {
     let primary = u.addresses.first().cloned().unwrap_or_default();
-    let addresses: Vec<String> = u.addresses.iter().enumerate().map(|(n, a)| format!("{}:{a}", if n == 0 { "SMTP" } else { "smtp" })).collect();
-    let mut shown = row(json!({"UserPrincipalName": u.upn, "DisplayName": u.display_name, "PrimarySmtpAddress": primary, "RecipientType": "UserMailbox", "RecipientTypeDetails": u.mailbox_type, "Alias": primary.split('@').next(), "Name": u.display_name, "Identity": u.id, "Id": u.id, "Guid": u.id, "ExchangeGuid": u.id, "ExternalDirectoryObjectId": u.id, "EmailAddresses": addresses, "ForwardingAddress": null, "ForwardingSmtpAddress": null, "DeliverToMailboxAndForward": false, "HiddenFromAddressListsEnabled": false, "IsMailboxEnabled": true, "IsShared": u.mailbox_type == "SharedMailbox", "IsResource": u.mailbox_type == "RoomMailbox", "ProhibitSendQuota": "99 GB (106,300,440,576 bytes)"}));
+    let addresses: Vec<String> =
+        u.addresses.iter().enumerate().map(|(n, a)| format!("{}:{a}", if n == 0 { "SMTP" } else { "smtp" })).collect();
+    let mut shown = row(
+        json!({"UserPrincipalName": u.upn, "DisplayName": u.display_name, "PrimarySmtpAddress": primary, "RecipientType": "UserMailbox", "RecipientTypeDetails": u.mailbox_type, "Alias": primary.split('@').next(), "Name": u.display_name, "Identity": u.id, "Id": u.id, "Guid": u.id, "ExchangeGuid": u.id, "ExternalDirectoryObjectId": u.id, "EmailAddresses": addresses, "ForwardingAddress": null, "ForwardingSmtpAddress": null, "DeliverToMailboxAndForward": false, "HiddenFromAddressListsEnabled": false, "IsMailboxEnabled": true, "IsShared": u.mailbox_type == "SharedMailbox", "IsResource": u.mailbox_type == "RoomMailbox", "ProhibitSendQuota": "99 GB (106,300,440,576 bytes)"}),
+    );
     if recipient {
         shown.retain(|k, _| !matches!(k.as_str(), "ProhibitSendQuota" | "IsMailboxEnabled" | "ForwardingSmtpAddress"));
     }
@@ -232,10 +284,20 @@ fn show_mailbox(u: &User, recipient: bool) -> Map<String, Value> {
 
 pub fn get_mailboxes(t: &Tenant, p: &Parameters, run: &Run<'_>, recipient: bool) -> Result<Output, CmdletError> {
     let kinds = p.list("RecipientTypeDetails");
-    let users = t.users.iter().filter(|u| !u.mailbox_type.is_empty() && (kinds.is_empty() || kinds.iter().any(|k| k.eq_ignore_ascii_case(&u.mailbox_type))));
+    let users = t.users.iter().filter(|u| {
+        !u.mailbox_type.is_empty()
+            && (kinds.is_empty() || kinds.iter().any(|k| k.eq_ignore_ascii_case(&u.mailbox_type)))
+    });
     if let Some(identity) = p.text("Identity") {
-        let found = t.users.iter().find(|u| !u.mailbox_type.is_empty() && (u.id.to_string() == identity || u.upn.eq_ignore_ascii_case(&identity) || u.addresses.iter().any(|a| a.eq_ignore_ascii_case(&identity))));
-        return found.map(|u| Output::rows(vec![show_mailbox(u, recipient)])).ok_or_else(|| CmdletError::not_found(&identity));
+        let found = t.users.iter().find(|u| {
+            !u.mailbox_type.is_empty()
+                && (u.id.to_string() == identity
+                    || u.upn.eq_ignore_ascii_case(&identity)
+                    || u.addresses.iter().any(|a| a.eq_ignore_ascii_case(&identity)))
+        });
+        return found
+            .map(|u| Output::rows(vec![show_mailbox(u, recipient)]))
+            .ok_or_else(|| CmdletError::not_found(&identity));
     }
     let mut rows: Vec<_> = users.map(|u| show_mailbox(u, recipient)).collect();
     if recipient && kinds.is_empty() {
@@ -250,26 +312,59 @@ fn show_group(g: &crate::world::Group) -> Map<String, Value> {
         "mail_security" => "MailUniversalSecurityGroup",
         _ => "MailUniversalDistributionGroup",
     };
-    row(json!({"DisplayName": g.display_name, "Name": g.display_name, "Identity": g.display_name, "Guid": g.id, "ExternalDirectoryObjectId": g.id, "PrimarySmtpAddress": g.mail, "RecipientType": kind, "RecipientTypeDetails": kind, "EmailAddresses": g.mail.iter().map(|m| format!("SMTP:{m}")).collect::<Vec<_>>(), "ReportToOriginatorEnabled": true}))
+    row(
+        json!({"DisplayName": g.display_name, "Name": g.display_name, "Identity": g.display_name, "Guid": g.id, "ExternalDirectoryObjectId": g.id, "PrimarySmtpAddress": g.mail, "RecipientType": kind, "RecipientTypeDetails": kind, "EmailAddresses": g.mail.iter().map(|m| format!("SMTP:{m}")).collect::<Vec<_>>(), "ReportToOriginatorEnabled": true}),
+    )
 }
 
-pub fn get_groups(t: &Tenant, p: &Parameters, run: &Run<'_>, which: impl Fn(&str) -> bool) -> Result<Output, CmdletError> {
+pub fn get_groups(
+    t: &Tenant,
+    p: &Parameters,
+    run: &Run<'_>,
+    which: impl Fn(&str) -> bool,
+) -> Result<Output, CmdletError> {
     pick(t.groups.iter().filter(|g| which(&g.kind)).map(show_group).collect(), p, run)
 }
 
 pub fn get_members(t: &Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let identity = p.text("Identity").unwrap_or_default();
-    let group = t.groups.iter().find(|g| g.id.to_string() == identity || g.display_name.eq_ignore_ascii_case(&identity) || g.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(&identity))).ok_or_else(|| CmdletError::not_found(&identity))?;
-    let member = |id: &Uuid| t.users.iter().find(|u| u.id == *id).map(|u| show_mailbox(u, true)).or_else(|| t.groups.iter().find(|g| g.id == *id).map(show_group));
+    let group = t
+        .groups
+        .iter()
+        .find(|g| {
+            g.id.to_string() == identity
+                || g.display_name.eq_ignore_ascii_case(&identity)
+                || g.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(&identity))
+        })
+        .ok_or_else(|| CmdletError::not_found(&identity))?;
+    let member = |id: &Uuid| {
+        t.users
+            .iter()
+            .find(|u| u.id == *id)
+            .map(|u| show_mailbox(u, true))
+            .or_else(|| t.groups.iter().find(|g| g.id == *id).map(show_group))
+    };
     Ok(Output::rows(group.members.iter().filter_map(member).collect()))
 }
 
 pub fn message_trace(p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
-    let wanted = |key: &str, value: &str| p.list(key).is_empty() || p.list(key).iter().any(|w| w.trim_matches(['<', '>']).eq_ignore_ascii_case(value.trim_matches(['<', '>'])));
+    let wanted = |key: &str, value: &str| {
+        p.list(key).is_empty()
+            || p.list(key)
+                .iter()
+                .any(|w| w.trim_matches(['<', '>']).eq_ignore_ascii_case(value.trim_matches(['<', '>'])))
+    };
     let mut last: Vec<Map<String, Value>> = Vec::new();
-    for entry in run.trace.iter().filter(|e| wanted("MessageId", &e.message_id) && wanted("RecipientAddress", &e.recipient) && wanted("SenderAddress", &e.sender)) {
+    for entry in run.trace.iter().filter(|e| {
+        wanted("MessageId", &e.message_id)
+            && wanted("RecipientAddress", &e.recipient)
+            && wanted("SenderAddress", &e.sender)
+    }) {
         // one line a message and recipient: the newest status wins
-        last.retain(|r| !(r.get("MessageTraceId").and_then(Value::as_str) == Some(&entry.network_message_id) && r.get("RecipientAddress").and_then(Value::as_str) == Some(&entry.recipient)));
+        last.retain(|r| {
+            !(r.get("MessageTraceId").and_then(Value::as_str) == Some(&entry.network_message_id)
+                && r.get("RecipientAddress").and_then(Value::as_str) == Some(&entry.recipient))
+        });
         let at = jiff::Timestamp::from_second(entry.at).map(stamp_z).unwrap_or_default();
         last.push(row(json!({"MessageTraceId": entry.network_message_id, "MessageId": format!("<{}>", entry.message_id.trim_matches(['<', '>'])), "Received": at, "SenderAddress": entry.sender, "RecipientAddress": entry.recipient, "FromIP": entry.from_ip, "ToIP": "", "Subject": entry.subject, "Status": entry.status, "Size": 0})));
     }

@@ -6,31 +6,89 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-static TABLE: LazyLock<BTreeMap<String, Vec<(String, String, bool)>>> = LazyLock::new(|| serde_json::from_str(include_str!("cmdlets.json")).unwrap_or_default());
+/// Name, type, mandatory.
+type Row = (String, String, bool);
+
+static TABLE: LazyLock<BTreeMap<String, Vec<Row>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("cmdlets.json")).unwrap_or_default());
 
 /// Tolerated everywhere (wire.md 7.2).
 const COMMON: [&str; 6] = ["ErrorAction", "WarningAction", "Verbose", "Debug", "Confirm", "WhatIf"];
 
 const ENUMS: &[(&str, &str, &[&str])] = &[
-    ("TenantConnectorType", "Microsoft.Exchange.Data.Directory.SystemConfiguration.TenantConnectorType", &["OnPremises", "Partner"]),
-    ("TenantConnectorSource", "Microsoft.Exchange.Data.Directory.SystemConfiguration.TenantConnectorSource", &["Default", "Migrated", "HybridWizard", "AdminUI"]),
-    ("TlsAuthLevel", "Microsoft.Exchange.Data.TlsAuthLevel", &["EncryptionOnly", "CertificateValidation", "DomainValidation"]),
-    ("FromUserScope", "Microsoft.Exchange.MessagingPolicies.Rules.FromUserScope", &["InOrganization", "NotInOrganization"]),
-    ("ToUserScope", "Microsoft.Exchange.MessagingPolicies.Rules.ToUserScope", &["InOrganization", "NotInOrganization", "ExternalPartner", "ExternalNonPartner"]),
+    (
+        "TenantConnectorType",
+        "Microsoft.Exchange.Data.Directory.SystemConfiguration.TenantConnectorType",
+        &["OnPremises", "Partner"],
+    ),
+    (
+        "TenantConnectorSource",
+        "Microsoft.Exchange.Data.Directory.SystemConfiguration.TenantConnectorSource",
+        &["Default", "Migrated", "HybridWizard", "AdminUI"],
+    ),
+    (
+        "TlsAuthLevel",
+        "Microsoft.Exchange.Data.TlsAuthLevel",
+        &["EncryptionOnly", "CertificateValidation", "DomainValidation"],
+    ),
+    (
+        "FromUserScope",
+        "Microsoft.Exchange.MessagingPolicies.Rules.FromUserScope",
+        &["InOrganization", "NotInOrganization"],
+    ),
+    (
+        "ToUserScope",
+        "Microsoft.Exchange.MessagingPolicies.Rules.ToUserScope",
+        &["InOrganization", "NotInOrganization", "ExternalPartner", "ExternalNonPartner"],
+    ),
     ("RuleMode", "Microsoft.Exchange.MessagingPolicies.Rules.RuleMode", &["Audit", "AuditAndNotify", "Enforce"]),
     ("RuleErrorAction", "Microsoft.Exchange.MessagingPolicies.Rules.RuleErrorAction", &["Ignore", "Defer"]),
-    ("SenderAddressLocation", "Microsoft.Exchange.MessagingPolicies.Rules.SenderAddressLocation", &["Header", "Envelope", "HeaderOrEnvelope"]),
-    ("MessageType", "Microsoft.Exchange.MessagingPolicies.Rules.MessageType", &["OOF", "AutoForward", "Encrypted", "Calendaring", "PermissionControlled", "Voicemail", "Signed", "ApprovalRequest", "ReadReceipt"]),
+    (
+        "SenderAddressLocation",
+        "Microsoft.Exchange.MessagingPolicies.Rules.SenderAddressLocation",
+        &["Header", "Envelope", "HeaderOrEnvelope"],
+    ),
+    (
+        "MessageType",
+        "Microsoft.Exchange.MessagingPolicies.Rules.MessageType",
+        &[
+            "OOF",
+            "AutoForward",
+            "Encrypted",
+            "Calendaring",
+            "PermissionControlled",
+            "Voicemail",
+            "Signed",
+            "ApprovalRequest",
+            "ReadReceipt",
+        ],
+    ),
     ("MtaStsMode", "Microsoft.Exchange.Data.MtaStsMode", &["Opportunistic", "None"]),
     ("SmtpDaneMode", "Microsoft.Exchange.Data.SmtpDaneMode", &["Opportunistic", "Mandatory", "None"]),
     ("Importance", "Microsoft.Exchange.MessagingPolicies.Rules.Importance", &["Low", "Normal", "High"]),
     ("RuleState", "Microsoft.Exchange.MessagingPolicies.Rules.RuleState", &["Enabled", "Disabled"]),
     ("RuleSubType", "Microsoft.Exchange.MessagingPolicies.Rules.RuleSubType", &["None", "Dlp"]),
-    ("AcceptedDomainType", "Microsoft.Exchange.Data.Directory.SystemConfiguration.AcceptedDomainType", &["Authoritative", "InternalRelay"]),
-    ("LinkType", "Microsoft.Exchange.Management.RecipientTasks.LinkType", &["Members", "Owners", "Subscribers", "EventSubscribers", "Aggregators"]),
+    (
+        "AcceptedDomainType",
+        "Microsoft.Exchange.Data.Directory.SystemConfiguration.AcceptedDomainType",
+        &["Authoritative", "InternalRelay"],
+    ),
+    (
+        "LinkType",
+        "Microsoft.Exchange.Management.RecipientTasks.LinkType",
+        &["Members", "Owners", "Subscribers", "EventSubscribers", "Aggregators"],
+    ),
     ("DisclaimerLocation", "Microsoft.Exchange.MessagingPolicies.Rules.DisclaimerLocation", &["Append", "Prepend"]),
-    ("DisclaimerFallbackAction", "Microsoft.Exchange.MessagingPolicies.Rules.DisclaimerFallbackAction", &["Wrap", "Ignore", "Reject"]),
-    ("RecipientAddressType", "Microsoft.Exchange.MessagingPolicies.Rules.RecipientAddressType", &["Original", "Resolved"]),
+    (
+        "DisclaimerFallbackAction",
+        "Microsoft.Exchange.MessagingPolicies.Rules.DisclaimerFallbackAction",
+        &["Wrap", "Ignore", "Reject"],
+    ),
+    (
+        "RecipientAddressType",
+        "Microsoft.Exchange.MessagingPolicies.Rules.RecipientAddressType",
+        &["Original", "Resolved"],
+    ),
 ];
 
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -53,7 +111,10 @@ pub struct Parameters(Map<String, Value>);
 impl Parameters {
     pub fn check(cmdlet: &str, given: &Value) -> Result<(&'static str, Parameters), CmdletError> {
         let Some((name, table)) = TABLE.iter().find(|(k, _)| k.eq_ignore_ascii_case(cmdlet)) else {
-            return Err(CmdletError::business("System.Management.Automation.CommandNotFoundException", format!("The term '{cmdlet}' is not recognized as the name of a cmdlet.")));
+            return Err(CmdletError::business(
+                "System.Management.Automation.CommandNotFoundException",
+                format!("The term '{cmdlet}' is not recognized as the name of a cmdlet."),
+            ));
         };
         let Value::Object(given) = given else {
             return Err(CmdletError::plain("The request is invalid: Parameters is expected to be an object."));
@@ -71,7 +132,11 @@ impl Parameters {
         if !unknown.is_empty() {
             return Err(CmdletError::parameter_set(&unknown));
         }
-        let missing: Vec<String> = table.iter().filter(|(n, _, needed)| *needed && taken.get(n).is_none_or(Value::is_null)).map(|(n, _, _)| n.clone()).collect();
+        let missing: Vec<String> = table
+            .iter()
+            .filter(|(n, _, needed)| *needed && taken.get(n).is_none_or(Value::is_null))
+            .map(|(n, _, _)| n.clone())
+            .collect();
         if missing.is_empty() { Ok((name, Parameters(taken))) } else { Err(CmdletError::missing(&missing)) }
     }
 
@@ -115,11 +180,17 @@ fn convert(name: &str, kind: &str, value: &Value) -> Result<Value, CmdletError> 
     }
     if let Some((_, full, names)) = ENUMS.iter().find(|(k, _, _)| *k == kind) {
         let text = shown(value);
-        return names.iter().find(|n| n.eq_ignore_ascii_case(&text)).map(|n| Value::from(*n)).ok_or_else(|| CmdletError::transformation(name, &text, full, names));
+        return names
+            .iter()
+            .find(|n| n.eq_ignore_ascii_case(&text))
+            .map(|n| Value::from(*n))
+            .ok_or_else(|| CmdletError::transformation(name, &text, full, names));
     }
     if name == "SetAuditSeverity" {
         let (text, names) = (shown(value), ["DoNotAudit", "Low", "Medium", "High"]);
-        return names.iter().find(|n| n.eq_ignore_ascii_case(&text)).map(|n| Value::from(*n)).ok_or_else(|| CmdletError::transformation(name, &text, "Microsoft.Exchange.MessagingPolicies.Rules.AuditSeverity", &names));
+        return names.iter().find(|n| n.eq_ignore_ascii_case(&text)).map(|n| Value::from(*n)).ok_or_else(|| {
+            CmdletError::transformation(name, &text, "Microsoft.Exchange.MessagingPolicies.Rules.AuditSeverity", &names)
+        });
     }
     match kind {
         "Boolean" | "System.Boolean" | "SwitchParameter" => match value {
@@ -130,16 +201,32 @@ fn convert(name: &str, kind: &str, value: &Value) -> Result<Value, CmdletError> 
             Some(number) => Ok(number.into()),
             None => Err(CmdletError::transformation(name, &shown(value), "System.Int32", &[])),
         },
-        "SclValue" => match value.as_i64().or_else(|| value.as_str().and_then(|s| s.parse().ok())).filter(|n| (-1..=9).contains(n)) {
+        "SclValue" => match value
+            .as_i64()
+            .or_else(|| value.as_str().and_then(|s| s.parse().ok()))
+            .filter(|n| (-1..=9).contains(n))
+        {
             Some(number) => Ok(number.into()),
-            None => Err(CmdletError::transformation(name, &shown(value), "Microsoft.Exchange.MessagingPolicies.Rules.SclValue", &[])),
+            None => Err(CmdletError::transformation(
+                name,
+                &shown(value),
+                "Microsoft.Exchange.MessagingPolicies.Rules.SclValue",
+                &[],
+            )),
         },
         "MultiValuedProperty" | "String[]" | "Word[]" | "Pattern[]" | "RecipientIdParameter[]" => match value {
             Value::Array(_) | Value::Object(_) => Ok(value.clone()),
             Value::String(one) => Ok(Value::from(vec![one.clone()])),
-            other => Err(CmdletError::transformation(name, &shown(other), "Microsoft.Exchange.Data.MultiValuedProperty", &[])),
+            other => Err(CmdletError::transformation(
+                name,
+                &shown(other),
+                "Microsoft.Exchange.Data.MultiValuedProperty",
+                &[],
+            )),
         },
-        _ if value.is_object() || value.is_array() => Err(CmdletError::transformation(name, &value.to_string(), kind, &[])),
+        _ if value.is_object() || value.is_array() => {
+            Err(CmdletError::transformation(name, &value.to_string(), kind, &[]))
+        }
         _ => Ok(value.clone()),
     }
 }
@@ -156,7 +243,17 @@ pub fn changed_list(before: &Value, change: &Value) -> Value {
         }
     };
     let (add, remove) = (words("add"), words("remove"));
-    let mut list: Vec<String> = before.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).filter(|v| !remove.iter().any(|r| r.eq_ignore_ascii_case(v))).collect();
-    list.extend(add.into_iter().filter(|a| !before.as_array().into_iter().flatten().any(|b| b.as_str() == Some(a))).collect::<Vec<_>>());
+    let mut list: Vec<String> = before
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|v| v.as_str().map(str::to_owned))
+        .filter(|v| !remove.iter().any(|r| r.eq_ignore_ascii_case(v)))
+        .collect();
+    list.extend(
+        add.into_iter()
+            .filter(|a| !before.as_array().into_iter().flatten().any(|b| b.as_str() == Some(a)))
+            .collect::<Vec<_>>(),
+    );
     list.into()
 }

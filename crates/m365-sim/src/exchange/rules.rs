@@ -12,14 +12,77 @@ const NAME_MAX: usize = 64;
 const COMMENTS_MAX: usize = 1024;
 
 /// Parameters that are properties of the rule itself, neither predicate nor action.
-const OF_RULE: [&str; 16] = ["Name", "Identity", "Comments", "Enabled", "Mode", "Priority", "RuleErrorAction", "SenderAddressLocation", "ActivationDate", "ExpiryDate", "RuleSubType", "UseLegacyRegex", "DlpPolicy", "Confirm", "WhatIf", "RecipientAddressType"];
+const OF_RULE: [&str; 16] = [
+    "Name",
+    "Identity",
+    "Comments",
+    "Enabled",
+    "Mode",
+    "Priority",
+    "RuleErrorAction",
+    "SenderAddressLocation",
+    "ActivationDate",
+    "ExpiryDate",
+    "RuleSubType",
+    "UseLegacyRegex",
+    "DlpPolicy",
+    "Confirm",
+    "WhatIf",
+    "RecipientAddressType",
+];
 const ACTIONS: [&str; 36] = [
-    "AddManagerAsRecipientType", "AddToRecipients", "ApplyClassification", "ApplyHtmlDisclaimerText", "ApplyOME", "ApplyRightsProtectionTemplate", "BlindCopyTo", "CopyTo", "DeleteMessage", "Disconnect", "GenerateIncidentReport", "GenerateNotification", "LogEventText",
-    "ModerateMessageByManager", "ModerateMessageByUser", "NotifySender", "PrependSubject", "Quarantine", "RedirectMessageTo", "RejectMessageEnhancedStatusCode", "RejectMessageReasonText", "RemoveHeader", "RemoveOME", "RemoveOMEv2", "RemoveRMSAttachmentEncryption",
-    "RouteMessageOutboundConnector", "RouteMessageOutboundRequireTls", "SetAuditSeverity", "SetHeaderName", "SetHeaderValue", "SetSCL", "SmtpRejectMessageRejectStatusCode", "SmtpRejectMessageRejectText", "StopRuleProcessing", "ApplyRightsProtectionCustomizationTemplate", "IncidentReportContent",
+    "AddManagerAsRecipientType",
+    "AddToRecipients",
+    "ApplyClassification",
+    "ApplyHtmlDisclaimerText",
+    "ApplyOME",
+    "ApplyRightsProtectionTemplate",
+    "BlindCopyTo",
+    "CopyTo",
+    "DeleteMessage",
+    "Disconnect",
+    "GenerateIncidentReport",
+    "GenerateNotification",
+    "LogEventText",
+    "ModerateMessageByManager",
+    "ModerateMessageByUser",
+    "NotifySender",
+    "PrependSubject",
+    "Quarantine",
+    "RedirectMessageTo",
+    "RejectMessageEnhancedStatusCode",
+    "RejectMessageReasonText",
+    "RemoveHeader",
+    "RemoveOME",
+    "RemoveOMEv2",
+    "RemoveRMSAttachmentEncryption",
+    "RouteMessageOutboundConnector",
+    "RouteMessageOutboundRequireTls",
+    "SetAuditSeverity",
+    "SetHeaderName",
+    "SetHeaderValue",
+    "SetSCL",
+    "SmtpRejectMessageRejectStatusCode",
+    "SmtpRejectMessageRejectText",
+    "StopRuleProcessing",
+    "ApplyRightsProtectionCustomizationTemplate",
+    "IncidentReportContent",
 ];
 /// Of these only the first names a predicate or action; the others are its details.
-const DETAILS: [&str; 12] = ["HeaderContainsWords", "HeaderMatchesPatterns", "ExceptIfHeaderContainsWords", "ExceptIfHeaderMatchesPatterns", "SetHeaderValue", "ApplyHtmlDisclaimerLocation", "ApplyHtmlDisclaimerFallbackAction", "IncidentReportContent", "RejectMessageEnhancedStatusCode", "ADComparisonOperator", "ExceptIfADComparisonOperator", "ApplyRightsProtectionCustomizationTemplate"];
+const DETAILS: [&str; 12] = [
+    "HeaderContainsWords",
+    "HeaderMatchesPatterns",
+    "ExceptIfHeaderContainsWords",
+    "ExceptIfHeaderMatchesPatterns",
+    "SetHeaderValue",
+    "ApplyHtmlDisclaimerLocation",
+    "ApplyHtmlDisclaimerFallbackAction",
+    "IncidentReportContent",
+    "RejectMessageEnhancedStatusCode",
+    "ADComparisonOperator",
+    "ExceptIfADComparisonOperator",
+    "ApplyRightsProtectionCustomizationTemplate",
+];
 
 fn position(t: &Tenant, p: &Parameters) -> Result<usize, CmdletError> {
     let identity = p.text("Identity").unwrap_or_default();
@@ -38,16 +101,38 @@ fn is_set(value: Option<&Value>) -> bool {
 pub fn new(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
     let name = p.text("Name").unwrap_or_default();
     if t.transport_rules.len() >= RULES_MAX {
-        return Err(CmdletError::business("Microsoft.Exchange.Management.Tasks.ValidationException", format!("You can't create more than {RULES_MAX} transport rules.")));
+        return Err(CmdletError::business(
+            "Microsoft.Exchange.Management.Tasks.ValidationException",
+            format!("You can't create more than {RULES_MAX} transport rules."),
+        ));
     }
     if objects::find(&t.transport_rules, &name).is_some() {
-        return Err(CmdletError::business("Microsoft.Exchange.Data.Directory.ADObjectAlreadyExistsException", format!("The rule \"{name}\" already exists.")));
+        return Err(CmdletError::business(
+            "Microsoft.Exchange.Data.Directory.ADObjectAlreadyExistsException",
+            format!("The rule \"{name}\" already exists."),
+        ));
     }
     let mut rule = Map::new();
-    for property in parameters::of("New-TransportRule").filter(|n| !["Confirm", "WhatIf", "Enabled", "Priority"].contains(n)) {
+    for property in
+        parameters::of("New-TransportRule").filter(|n| !["Confirm", "WhatIf", "Enabled", "Priority"].contains(n))
+    {
         rule.insert(property.into(), Value::Null);
     }
-    for flag in ["DeleteMessage", "Quarantine", "StopRuleProcessing", "ModerateMessageByManager", "RouteMessageOutboundRequireTls", "ApplyOME", "RemoveOME", "RemoveOMEv2", "HasNoClassification", "HasSenderOverride", "AttachmentIsUnsupported", "AttachmentHasExecutableContent", "AttachmentIsPasswordProtected"] {
+    for flag in [
+        "DeleteMessage",
+        "Quarantine",
+        "StopRuleProcessing",
+        "ModerateMessageByManager",
+        "RouteMessageOutboundRequireTls",
+        "ApplyOME",
+        "RemoveOME",
+        "RemoveOMEv2",
+        "HasNoClassification",
+        "HasSenderOverride",
+        "AttachmentIsUnsupported",
+        "AttachmentHasExecutableContent",
+        "AttachmentIsPasswordProtected",
+    ] {
         rule.insert(flag.into(), false.into());
     }
     rule.insert("Mode".into(), "Enforce".into());
@@ -75,7 +160,10 @@ pub fn set(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, Cmdl
     if let Some(name) = p.text("Name")
         && objects::find(&t.transport_rules, &name).is_some_and(|other| other != n)
     {
-        return Err(CmdletError::business("Microsoft.Exchange.Data.Directory.ADObjectAlreadyExistsException", format!("The rule \"{name}\" already exists.")));
+        return Err(CmdletError::business(
+            "Microsoft.Exchange.Data.Directory.ADObjectAlreadyExistsException",
+            format!("The rule \"{name}\" already exists."),
+        ));
     }
     take(&mut rule, p);
     check(t, &rule)?;
@@ -87,7 +175,10 @@ pub fn set(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, Cmdl
 }
 
 fn take(rule: &mut Map<String, Value>, p: &Parameters) {
-    for (key, value) in p.all().iter().filter(|(k, _)| !["Identity", "Confirm", "WhatIf", "Enabled", "Priority", "ErrorAction", "WarningAction", "Verbose", "Debug"].contains(&k.as_str())) {
+    for (key, value) in p.all().iter().filter(|(k, _)| {
+        !["Identity", "Confirm", "WhatIf", "Enabled", "Priority", "ErrorAction", "WarningAction", "Verbose", "Debug"]
+            .contains(&k.as_str())
+    }) {
         let value = parameters::changed_list(rule.get(key).unwrap_or(&Value::Null), value);
         let flag = rule.get(key).is_some_and(Value::is_boolean);
         rule.insert(key.clone(), if flag && value.is_null() { false.into() } else { value });
@@ -98,7 +189,10 @@ fn priority(p: &Parameters, most: usize) -> Result<Option<usize>, CmdletError> {
     let Some(wanted) = p.number("Priority") else { return Ok(None) };
     match usize::try_from(wanted) {
         Ok(at) if at <= most => Ok(Some(at)),
-        _ => Err(CmdletError::business("System.ArgumentException", format!("The priority value is invalid. It must be between 0 and {most}. (Parameter 'Priority')"))),
+        _ => Err(CmdletError::business(
+            "System.ArgumentException",
+            format!("The priority value is invalid. It must be between 0 and {most}. (Parameter 'Priority')"),
+        )),
     }
 }
 
@@ -106,17 +200,29 @@ fn check(t: &Tenant, rule: &Map<String, Value>) -> Result<(), CmdletError> {
     let invalid = |text: String| Err(CmdletError::business("System.ArgumentException", text));
     let length = |key: &str| rule.get(key).and_then(Value::as_str).map_or(0, |s| s.chars().count());
     if length("Name") == 0 || length("Name") > NAME_MAX {
-        return invalid(format!("The length of the property is too long or empty. The maximum length is {NAME_MAX}. (Parameter 'Name')"));
+        return invalid(format!(
+            "The length of the property is too long or empty. The maximum length is {NAME_MAX}. (Parameter 'Name')"
+        ));
     }
     if length("Comments") > COMMENTS_MAX {
-        return invalid(format!("The length of the property is too long. The maximum length is {COMMENTS_MAX}. (Parameter 'Comments')"));
+        return invalid(format!(
+            "The length of the property is too long. The maximum length is {COMMENTS_MAX}. (Parameter 'Comments')"
+        ));
     }
     if !ACTIONS.iter().any(|a| is_set(rule.get(*a)) && !matches!(*a, "SetAuditSeverity" | "StopRuleProcessing")) {
         return invalid("To be valid, all rules have to include at least one action. Please specify an action. (Parameter 'Actions')".into());
     }
-    for (name, detail) in [("HeaderContainsMessageHeader", "HeaderContainsWords"), ("HeaderMatchesMessageHeader", "HeaderMatchesPatterns"), ("ExceptIfHeaderContainsMessageHeader", "ExceptIfHeaderContainsWords"), ("ExceptIfHeaderMatchesMessageHeader", "ExceptIfHeaderMatchesPatterns"), ("SetHeaderName", "SetHeaderValue")] {
+    for (name, detail) in [
+        ("HeaderContainsMessageHeader", "HeaderContainsWords"),
+        ("HeaderMatchesMessageHeader", "HeaderMatchesPatterns"),
+        ("ExceptIfHeaderContainsMessageHeader", "ExceptIfHeaderContainsWords"),
+        ("ExceptIfHeaderMatchesMessageHeader", "ExceptIfHeaderMatchesPatterns"),
+        ("SetHeaderName", "SetHeaderValue"),
+    ] {
         if is_set(rule.get(name)) != is_set(rule.get(detail)) {
-            return invalid(format!("The parameters {name} and {detail} must be specified together. (Parameter '{name}')"));
+            return invalid(format!(
+                "The parameters {name} and {detail} must be specified together. (Parameter '{name}')"
+            ));
         }
     }
     for key in ["HeaderMatchesPatterns", "ExceptIfHeaderMatchesPatterns", "AnyOfRecipientAddressMatchesPatterns"] {
@@ -131,7 +237,9 @@ fn check(t: &Tenant, rule: &Map<String, Value>) -> Result<(), CmdletError> {
         let Some(found) = found else { return Err(CmdletError::not_found(connector)) };
         let yes = |key: &str| found.get(key) == Some(&Value::Bool(true));
         if !yes("IsTransportRuleScoped") || !yes("Enabled") {
-            return invalid(format!("The outbound connector '{connector}' can't be used in a rule: it has to be enabled and scoped to transport rules. (Parameter 'RouteMessageOutboundConnector')"));
+            return invalid(format!(
+                "The outbound connector '{connector}' can't be used in a rule: it has to be enabled and scoped to transport rules. (Parameter 'RouteMessageOutboundConnector')"
+            ));
         }
     }
     Ok(())
@@ -195,7 +303,10 @@ fn show(t: &Tenant, n: usize) -> Map<String, Value> {
 
 pub fn get(t: &Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
     let state = p.text("State");
-    let rows: Vec<_> = (0..t.transport_rules.len()).map(|n| show(t, n)).filter(|r| state.as_ref().is_none_or(|s| r.get("State").and_then(Value::as_str) == Some(s))).collect();
+    let rows: Vec<_> = (0..t.transport_rules.len())
+        .map(|n| show(t, n))
+        .filter(|r| state.as_ref().is_none_or(|s| r.get("State").and_then(Value::as_str) == Some(s)))
+        .collect();
     objects::pick(rows, p, run)
 }
 

@@ -6,7 +6,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-const READ: [&str; 6] = ["Application.Read.All", "Application.ReadWrite.All", "Application.ReadWrite.OwnedBy", "Directory.Read.All", "Directory.ReadWrite.All", "Directory.AccessAsUser.All"];
+const READ: [&str; 6] = [
+    "Application.Read.All",
+    "Application.ReadWrite.All",
+    "Application.ReadWrite.OwnedBy",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+    "Directory.AccessAsUser.All",
+];
 const WRITE: [&str; 2] = ["Application.ReadWrite.All", "Directory.AccessAsUser.All"];
 const OWNED: [&str; 1] = ["Application.ReadWrite.OwnedBy"];
 const GRANT: [&str; 2] = ["AppRoleAssignment.ReadWrite.All", "Directory.AccessAsUser.All"];
@@ -41,7 +48,9 @@ pub fn route(request: &Request<'_>) -> Answered {
     match (method, path.as_slice()) {
         ("GET", ["applications"]) => list_applications(request),
         ("POST", ["applications"]) => create_application(request),
-        ("GET", ["applications", key]) => request.needs(&READ).and_then(|()| request.tenant(|t| application(t, key).map(|n| Answer::Json(200, show_application(&t.applications[n]))))),
+        ("GET", ["applications", key]) => request.needs(&READ).and_then(|()| {
+            request.tenant(|t| application(t, key).map(|n| Answer::Json(200, show_application(&t.applications[n]))))
+        }),
         ("PATCH", ["applications", key]) => patch_application(request, key),
         ("DELETE", ["applications", key]) => delete_application(request, key),
         ("POST", ["applications", key, "addPassword"]) => add_password(request, key),
@@ -54,11 +63,22 @@ pub fn route(request: &Request<'_>) -> Answered {
                 Ok(Answer::Empty)
             })
         }
-        ("GET", ["applications", key, "owners"]) => request.needs(&READ).and_then(|()| request.tenant(|t| application(t, key).map(|n| Answer::List("directoryObjects", t.applications[n].owners.iter().map(|o| json!({"id": o})).collect())))),
+        ("GET", ["applications", key, "owners"]) => request.needs(&READ).and_then(|()| {
+            request.tenant(|t| {
+                application(t, key).map(|n| {
+                    Answer::List(
+                        "directoryObjects",
+                        t.applications[n].owners.iter().map(|o| json!({"id": o})).collect(),
+                    )
+                })
+            })
+        }),
         ("POST", ["applications", key, "owners", "$ref"]) => add_owner(request, key),
         ("GET", ["servicePrincipals"]) => list_principals(request),
         ("POST", ["servicePrincipals"]) => create_principal(request),
-        ("GET", ["servicePrincipals", key]) => request.needs(&READ).and_then(|()| request.tenant(|t| principal(t, key).map(|n| Answer::Json(200, show_principal(&t.service_principals[n]))))),
+        ("GET", ["servicePrincipals", key]) => request.needs(&READ).and_then(|()| {
+            request.tenant(|t| principal(t, key).map(|n| Answer::Json(200, show_principal(&t.service_principals[n]))))
+        }),
         ("PATCH", ["servicePrincipals", key]) => {
             request.needs(&WRITE)?;
             request.tenant(|t| {
@@ -71,8 +91,12 @@ pub fn route(request: &Request<'_>) -> Answered {
             })
         }
         ("DELETE", ["servicePrincipals", key]) => delete_principal(request, key),
-        ("GET", ["servicePrincipals", key, "appRoleAssignments"]) => request.needs(&READ).and_then(|()| assignments(request, key, |a, id| a.principal == id)),
-        ("GET", ["servicePrincipals", key, "appRoleAssignedTo"]) => request.needs(&READ).and_then(|()| assignments(request, key, |a, id| a.resource == id)),
+        ("GET", ["servicePrincipals", key, "appRoleAssignments"]) => {
+            request.needs(&READ).and_then(|()| assignments(request, key, |a, id| a.principal == id))
+        }
+        ("GET", ["servicePrincipals", key, "appRoleAssignedTo"]) => {
+            request.needs(&READ).and_then(|()| assignments(request, key, |a, id| a.resource == id))
+        }
         ("POST", ["servicePrincipals", key, "appRoleAssignedTo" | "appRoleAssignments"]) => assign(request, key),
         ("DELETE", ["servicePrincipals", _, "appRoleAssignedTo" | "appRoleAssignments", id]) => {
             request.needs(&GRANT)?;
@@ -91,7 +115,14 @@ pub fn route(request: &Request<'_>) -> Answered {
             request.tenant(|t| {
                 let n = principal(t, key)?;
                 let id = t.service_principals[n].id;
-                Ok(Answer::List("directoryObjects", t.directory_roles.iter().filter(|r| r.members.iter().any(|(m, _)| *m == id)).map(super::directory::show_role).collect()))
+                Ok(Answer::List(
+                    "directoryObjects",
+                    t.directory_roles
+                        .iter()
+                        .filter(|r| r.members.iter().any(|(m, _)| *m == id))
+                        .map(super::directory::show_role)
+                        .collect(),
+                ))
             })
         }
         ("GET", ["servicePrincipals", key, "oauth2PermissionGrants"]) => {
@@ -99,13 +130,25 @@ pub fn route(request: &Request<'_>) -> Answered {
             request.tenant(|t| {
                 let n = principal(t, key)?;
                 let id = t.service_principals[n].id;
-                Ok(Answer::List("oauth2PermissionGrants", t.permission_grants.iter().filter(|g| g.client == id).map(show_grant).collect()))
+                Ok(Answer::List(
+                    "oauth2PermissionGrants",
+                    t.permission_grants.iter().filter(|g| g.client == id).map(show_grant).collect(),
+                ))
             })
         }
         ("GET", ["oauth2PermissionGrants"]) => {
             request.needs(&READ)?;
             let client = request.filter_eq("clientId");
-            request.tenant(|t| Ok(Answer::List("oauth2PermissionGrants", t.permission_grants.iter().filter(|g| client.as_ref().is_none_or(|c| g.client.to_string() == *c)).map(show_grant).collect())))
+            request.tenant(|t| {
+                Ok(Answer::List(
+                    "oauth2PermissionGrants",
+                    t.permission_grants
+                        .iter()
+                        .filter(|g| client.as_ref().is_none_or(|c| g.client.to_string() == *c))
+                        .map(show_grant)
+                        .collect(),
+                ))
+            })
         }
         ("POST", ["oauth2PermissionGrants"]) => grant(request),
         ("DELETE", ["oauth2PermissionGrants", id]) => {
@@ -122,12 +165,18 @@ pub fn route(request: &Request<'_>) -> Answered {
 
 fn application(t: &Tenant, key: &str) -> Result<usize, Refusal> {
     let app_id = key.strip_prefix("appId=");
-    t.applications.iter().position(|a| app_id.map_or(a.id.to_string() == key, |id| a.app_id.to_string() == id)).ok_or_else(|| Refusal::not_found(key))
+    t.applications
+        .iter()
+        .position(|a| app_id.map_or(a.id.to_string() == key, |id| a.app_id.to_string() == id))
+        .ok_or_else(|| Refusal::not_found(key))
 }
 
 fn principal(t: &Tenant, key: &str) -> Result<usize, Refusal> {
     let app_id = key.strip_prefix("appId=");
-    t.service_principals.iter().position(|s| app_id.map_or(s.id.to_string() == key, |id| s.app_id.to_string() == id)).ok_or_else(|| Refusal::not_found(key))
+    t.service_principals
+        .iter()
+        .position(|s| app_id.map_or(s.id.to_string() == key, |id| s.app_id.to_string() == id))
+        .ok_or_else(|| Refusal::not_found(key))
 }
 
 /// Application.ReadWrite.OwnedBy reaches only what the calling service principal owns (documented).
@@ -136,15 +185,22 @@ fn writing(request: &Request<'_>, key: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     request.needs(&OWNED)?;
-    let own = request.tenant(|t| application(t, key).map(|n| t.applications[n].owners.contains(&request.caller.object_id)))?;
-    if own { Ok(()) } else { Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")) }
+    let own = request
+        .tenant(|t| application(t, key).map(|n| t.applications[n].owners.contains(&request.caller.object_id)))?;
+    if own {
+        Ok(())
+    } else {
+        Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."))
+    }
 }
 
 fn list_applications(request: &Request<'_>) -> Answered {
     request.needs(&READ)?;
     let (name, id) = (request.filter_eq("displayName"), request.filter_eq("appId"));
     request.tenant(|t| {
-        let hits = t.applications.iter().filter(|a| name.as_ref().is_none_or(|n| a.display_name == *n) && id.as_ref().is_none_or(|i| a.app_id.to_string() == *i));
+        let hits = t.applications.iter().filter(|a| {
+            name.as_ref().is_none_or(|n| a.display_name == *n) && id.as_ref().is_none_or(|i| a.app_id.to_string() == *i)
+        });
         Ok(Answer::List("applications", hits.map(show_application).collect()))
     })
 }
@@ -153,19 +209,37 @@ fn list_principals(request: &Request<'_>) -> Answered {
     request.needs(&READ)?;
     let (name, id) = (request.filter_eq("displayName"), request.filter_eq("appId"));
     request.tenant(|t| {
-        let hits = t.service_principals.iter().filter(|s| name.as_ref().is_none_or(|n| s.display_name == *n) && id.as_ref().is_none_or(|i| s.app_id.to_string() == *i));
+        let hits = t.service_principals.iter().filter(|s| {
+            name.as_ref().is_none_or(|n| s.display_name == *n) && id.as_ref().is_none_or(|i| s.app_id.to_string() == *i)
+        });
         Ok(Answer::List("servicePrincipals", hits.map(show_principal).collect()))
     })
 }
 
 fn certificates(request: &Request<'_>, keys: &Value) -> Result<Vec<Credential>, Refusal> {
     let bad = |why: &str| Refusal::bad(format!("Key credential end date or value is invalid: {why}"));
-    keys.as_array().into_iter().flatten().map(|key| {
-        let der = key["key"].as_str().and_then(|k| STANDARD.decode(k).ok()).ok_or_else(|| bad("'key' is expected to be the base64 of a DER certificate"))?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| bad("the certificate cannot be read"))?;
-        let (start, end) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
-        Ok(Credential { key_id: Uuid::new_v4(), display_name: key["displayName"].as_str().unwrap_or_default().into(), certificate: Some(der.clone()), secret: None, start, end: unix(key["endDateTime"].as_str()).unwrap_or(end), usable_from: request.now() + request.delays.key })
-    }).collect()
+    keys.as_array()
+        .into_iter()
+        .flatten()
+        .map(|key| {
+            let der = key["key"]
+                .as_str()
+                .and_then(|k| STANDARD.decode(k).ok())
+                .ok_or_else(|| bad("'key' is expected to be the base64 of a DER certificate"))?;
+            let (_, parsed) =
+                x509_parser::parse_x509_certificate(&der).map_err(|_| bad("the certificate cannot be read"))?;
+            let (start, end) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+            Ok(Credential {
+                key_id: Uuid::new_v4(),
+                display_name: key["displayName"].as_str().unwrap_or_default().into(),
+                certificate: Some(der.clone()),
+                secret: None,
+                start,
+                end: unix(key["endDateTime"].as_str()).unwrap_or(end),
+                usable_from: request.now() + request.delays.key,
+            })
+        })
+        .collect()
 }
 
 fn create_application(request: &Request<'_>) -> Answered {
@@ -175,14 +249,38 @@ fn create_application(request: &Request<'_>) -> Answered {
         return Err(Refusal::bad("New password credentials must be generated with service actions."));
     }
     let credentials = certificates(request, &request.body["keyCredentials"])?;
-    let other: Map<String, Value> = request.body.as_object().into_iter().flatten().filter(|(k, _)| matches!(k.as_str(), "notes" | "tags" | "description" | "info" | "serviceManagementReference" | "publicClient")).map(|(k, v)| (k.clone(), v.clone())).collect();
-    let redirects = request.body["web"]["redirectUris"].as_array().into_iter().flatten().filter_map(|u| u.as_str().map(str::to_owned)).collect();
+    let other: Map<String, Value> = request
+        .body
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| {
+            matches!(
+                k.as_str(),
+                "notes" | "tags" | "description" | "info" | "serviceManagementReference" | "publicClient"
+            )
+        })
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let redirects = request.body["web"]["redirectUris"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|u| u.as_str().map(str::to_owned))
+        .collect();
     let application = Application {
         id: Uuid::new_v4(),
         app_id: Uuid::new_v4(),
         display_name,
-        sign_in_audience: request.body["signInAudience"].as_str().unwrap_or("AzureADandPersonalMicrosoftAccount").into(),
-        required_resource_access: if request.body["requiredResourceAccess"].is_array() { request.body["requiredResourceAccess"].clone() } else { json!([]) },
+        sign_in_audience: request.body["signInAudience"]
+            .as_str()
+            .unwrap_or("AzureADandPersonalMicrosoftAccount")
+            .into(),
+        required_resource_access: if request.body["requiredResourceAccess"].is_array() {
+            request.body["requiredResourceAccess"].clone()
+        } else {
+            json!([])
+        },
         redirect_uris: redirects,
         is_public_client: request.body["isFallbackPublicClient"].as_bool().unwrap_or(false),
         credentials,
@@ -201,14 +299,20 @@ fn create_application(request: &Request<'_>) -> Answered {
 fn add_owner(request: &Request<'_>, key: &str) -> Answered {
     writing(request, key)?;
     let id = request.text("@odata.id")?;
-    let owner: Uuid = id.rsplit('/').next().and_then(|s| s.parse().ok()).ok_or_else(|| Refusal::bad("Invalid URL in '@odata.id'."))?;
+    let owner: Uuid = id
+        .rsplit('/')
+        .next()
+        .and_then(|s| s.parse().ok())
+        .ok_or_else(|| Refusal::bad("Invalid URL in '@odata.id'."))?;
     request.tenant(|t| {
         let n = application(t, key)?;
         if !t.users.iter().any(|u| u.id == owner) && !t.service_principals.iter().any(|s| s.id == owner) {
             return Err(Refusal::not_found(&owner.to_string()));
         }
         if t.applications[n].owners.contains(&owner) {
-            return Err(Refusal::bad("One or more added object references already exist for the following modified properties: 'owners'."));
+            return Err(Refusal::bad(
+                "One or more added object references already exist for the following modified properties: 'owners'.",
+            ));
         }
         t.applications[n].owners.push(owner);
         request.audit(t, "Add owner to application", key, &request.body);
@@ -218,7 +322,11 @@ fn add_owner(request: &Request<'_>, key: &str) -> Answered {
 
 fn patch_application(request: &Request<'_>, key: &str) -> Answered {
     writing(request, key)?;
-    let credentials = if request.body["keyCredentials"].is_array() { Some(certificates(request, &request.body["keyCredentials"])?) } else { None };
+    let credentials = if request.body["keyCredentials"].is_array() {
+        Some(certificates(request, &request.body["keyCredentials"])?)
+    } else {
+        None
+    };
     request.tenant(|t| {
         let n = application(t, key)?;
         let a = &mut t.applications[n];
@@ -248,7 +356,15 @@ fn add_password(request: &Request<'_>, key: &str) -> Answered {
     let wish = &request.body["passwordCredential"];
     let (start, end) = (request.now(), unix(wish["endDateTime"].as_str()).unwrap_or(request.now() + 2 * 365 * 86_400));
     let secret = format!("sim~{}", Uuid::new_v4().simple());
-    let credential = Credential { key_id: Uuid::new_v4(), display_name: wish["displayName"].as_str().unwrap_or_default().into(), certificate: None, secret: Some(secret.clone()), start, end, usable_from: start };
+    let credential = Credential {
+        key_id: Uuid::new_v4(),
+        display_name: wish["displayName"].as_str().unwrap_or_default().into(),
+        certificate: None,
+        secret: Some(secret.clone()),
+        start,
+        end,
+        usable_from: start,
+    };
     request.tenant(|t| {
         let n = application(t, key)?;
         let shown = json!({"customKeyIdentifier": null, "displayName": credential.display_name, "endDateTime": date(end), "hint": &secret[..3], "keyId": credential.key_id, "secretText": secret, "startDateTime": date(start)});
@@ -281,7 +397,8 @@ fn delete_application(request: &Request<'_>, key: &str) -> Answered {
 }
 
 fn delete_principal(request: &Request<'_>, key: &str) -> Answered {
-    let own = request.caller.may(&OWNED) && request.tenant(|t| principal(t, key).map(|n| t.service_principals[n].app_id))? == request.caller.app_id;
+    let own = request.caller.may(&OWNED)
+        && request.tenant(|t| principal(t, key).map(|n| t.service_principals[n].app_id))? == request.caller.app_id;
     if !own {
         request.needs(&WRITE)?;
     }
@@ -296,7 +413,10 @@ fn delete_principal(request: &Request<'_>, key: &str) -> Answered {
 
 fn create_principal(request: &Request<'_>) -> Answered {
     request.needs(&[WRITE.as_slice(), OWNED.as_slice()].concat())?;
-    let app_id: Uuid = request.text("appId")?.parse().map_err(|_| Refusal::bad("Invalid value specified for property 'appId' of resource 'ServicePrincipal'."))?;
+    let app_id: Uuid = request
+        .text("appId")?
+        .parse()
+        .map_err(|_| Refusal::bad("Invalid value specified for property 'appId' of resource 'ServicePrincipal'."))?;
     let visible_from = request.now() + request.delays.consent;
     request.tenant(|t| {
         if t.service_principals.iter().any(|s| s.app_id == app_id) {
@@ -320,27 +440,44 @@ fn assignments(request: &Request<'_>, key: &str, which: impl Fn(&AppRoleAssignme
     request.tenant(|t| {
         let n = principal(t, key)?;
         let id = t.service_principals[n].id;
-        Ok(Answer::List("appRoleAssignments", t.app_role_assignments.iter().filter(|a| which(a, id)).map(|a| show_assignment(t, a)).collect()))
+        Ok(Answer::List(
+            "appRoleAssignments",
+            t.app_role_assignments.iter().filter(|a| which(a, id)).map(|a| show_assignment(t, a)).collect(),
+        ))
     })
 }
 
 fn assign(request: &Request<'_>, _key: &str) -> Answered {
     request.needs(&GRANT)?;
-    let id = |name: &str| -> Result<Uuid, Refusal> { request.text(name)?.parse().map_err(|_| Refusal::bad(format!("Invalid value specified for property '{name}'."))) };
+    let id = |name: &str| -> Result<Uuid, Refusal> {
+        request.text(name)?.parse().map_err(|_| Refusal::bad(format!("Invalid value specified for property '{name}'.")))
+    };
     let (client, resource, app_role) = (id("principalId")?, id("resourceId")?, id("appRoleId")?);
     let (now, visible_from) = (request.now(), request.now() + request.delays.role);
     request.tenant(|t| {
-        let offers = t.service_principals.iter().find(|s| s.id == resource).ok_or_else(|| Refusal::not_found(&resource.to_string()))?;
+        let offers = t
+            .service_principals
+            .iter()
+            .find(|s| s.id == resource)
+            .ok_or_else(|| Refusal::not_found(&resource.to_string()))?;
         if !offers.app_roles.iter().any(|(r, _)| *r == app_role) {
             return Err(Refusal::bad("Permission being assigned was not found on application"));
         }
         if !t.service_principals.iter().any(|s| s.id == client) {
             return Err(Refusal::not_found(&client.to_string()));
         }
-        if t.app_role_assignments.iter().any(|a| (a.principal, a.resource, a.app_role) == (client, resource, app_role)) {
+        if t.app_role_assignments.iter().any(|a| (a.principal, a.resource, a.app_role) == (client, resource, app_role))
+        {
             return Err(Refusal::bad("Permission being assigned already exists on the object"));
         }
-        let new = AppRoleAssignment { id: Uuid::new_v4().simple().to_string(), principal: client, resource, app_role, created: now, visible_from };
+        let new = AppRoleAssignment {
+            id: Uuid::new_v4().simple().to_string(),
+            principal: client,
+            resource,
+            app_role,
+            created: now,
+            visible_from,
+        };
         let shown = show_assignment(t, &new);
         t.app_role_assignments.push(new);
         request.audit(t, "Add app role assignment to service principal", &client.to_string(), &request.body);
@@ -354,13 +491,26 @@ fn show_grant(g: &PermissionGrant) -> Value {
 
 fn grant(request: &Request<'_>) -> Answered {
     request.needs(&["DelegatedPermissionGrant.ReadWrite.All", "Directory.AccessAsUser.All"])?;
-    let id = |name: &str| -> Result<Uuid, Refusal> { request.text(name)?.parse().map_err(|_| Refusal::bad(format!("Invalid value specified for property '{name}'."))) };
+    let id = |name: &str| -> Result<Uuid, Refusal> {
+        request.text(name)?.parse().map_err(|_| Refusal::bad(format!("Invalid value specified for property '{name}'.")))
+    };
     let (client, resource) = (id("clientId")?, id("resourceId")?);
     let principal = request.body["principalId"].as_str().and_then(|p| p.parse().ok());
-    let new = PermissionGrant { id: Uuid::new_v4().simple().to_string(), client, resource, consent_type: request.text("consentType")?, principal, scope: request.text("scope")? };
+    let new = PermissionGrant {
+        id: Uuid::new_v4().simple().to_string(),
+        client,
+        resource,
+        consent_type: request.text("consentType")?,
+        principal,
+        scope: request.text("scope")?,
+    };
     request.tenant(|t| {
         if t.permission_grants.iter().any(|g| (g.client, g.resource, g.principal) == (client, resource, principal)) {
-            return Err(Refusal::new(409, "Request_MultipleObjectsWithSameKeyValue", "Permission entry already exists."));
+            return Err(Refusal::new(
+                409,
+                "Request_MultipleObjectsWithSameKeyValue",
+                "Permission entry already exists.",
+            ));
         }
         let shown = show_grant(&new);
         t.permission_grants.push(new);
@@ -373,16 +523,39 @@ fn grant(request: &Request<'_>) -> Answered {
 pub fn grant_required(t: &mut Tenant, app_id: Uuid, now: i64, visible_from: i64) -> bool {
     let Some(application) = t.applications.iter().find(|a| a.app_id == app_id).cloned() else { return false };
     if !t.service_principals.iter().any(|s| s.app_id == app_id) {
-        t.service_principals.push(ServicePrincipal { id: Uuid::new_v4(), app_id, display_name: application.display_name.clone(), account_enabled: true, app_roles: vec![], scopes: vec![], names: vec![app_id.to_string()], first_party: false, visible_from });
+        t.service_principals.push(ServicePrincipal {
+            id: Uuid::new_v4(),
+            app_id,
+            display_name: application.display_name.clone(),
+            account_enabled: true,
+            app_roles: vec![],
+            scopes: vec![],
+            names: vec![app_id.to_string()],
+            first_party: false,
+            visible_from,
+        });
     }
     let Some(client) = t.service_principals.iter().find(|s| s.app_id == app_id).map(|s| s.id) else { return false };
     for wanted in application.required_resource_access.as_array().into_iter().flatten() {
         let resource = wanted["resourceAppId"].as_str().and_then(|id| id.parse::<Uuid>().ok());
-        let Some(resource) = t.service_principals.iter().find(|s| Some(s.app_id) == resource).map(|s| s.id) else { continue };
+        let Some(resource) = t.service_principals.iter().find(|s| Some(s.app_id) == resource).map(|s| s.id) else {
+            continue;
+        };
         for access in wanted["resourceAccess"].as_array().into_iter().flatten().filter(|a| a["type"] == "Role") {
             let Some(app_role) = access["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else { continue };
-            if !t.app_role_assignments.iter().any(|a| (a.principal, a.resource, a.app_role) == (client, resource, app_role)) {
-                t.app_role_assignments.push(AppRoleAssignment { id: Uuid::new_v4().simple().to_string(), principal: client, resource, app_role, created: now, visible_from });
+            if !t
+                .app_role_assignments
+                .iter()
+                .any(|a| (a.principal, a.resource, a.app_role) == (client, resource, app_role))
+            {
+                t.app_role_assignments.push(AppRoleAssignment {
+                    id: Uuid::new_v4().simple().to_string(),
+                    principal: client,
+                    resource,
+                    app_role,
+                    created: now,
+                    visible_from,
+                });
             }
         }
     }

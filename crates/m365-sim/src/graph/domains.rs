@@ -23,8 +23,16 @@ pub async fn route(request: &Request<'_>) -> Answered {
         ("GET", None, None) => request.tenant(|t| Ok(Answer::List("domains", t.domains.iter().map(show).collect()))),
         ("POST", None, None) => add(request),
         ("GET", Some(name), None) => with(request, name, |d| Ok(Answer::Json(200, show(d)))),
-        ("GET", Some(name), Some("verificationDnsRecords")) => with(request, name, |d| Ok(Answer::List("domainDnsRecords", proof_records(d)))),
-        ("GET", Some(name), Some("serviceConfigurationRecords")) => with(request, name, |d| if d.is_verified { Ok(Answer::List("domainDnsRecords", service_records(d))) } else { Err(Refusal::bad("The domain is not verified.")) }),
+        ("GET", Some(name), Some("verificationDnsRecords")) => {
+            with(request, name, |d| Ok(Answer::List("domainDnsRecords", proof_records(d))))
+        }
+        ("GET", Some(name), Some("serviceConfigurationRecords")) => with(request, name, |d| {
+            if d.is_verified {
+                Ok(Answer::List("domainDnsRecords", service_records(d)))
+            } else {
+                Err(Refusal::bad("The domain is not verified."))
+            }
+        }),
         ("POST", Some(name), Some("verify")) => verify(request, name).await,
         ("PATCH", Some(name), None) => patch(request, name),
         ("DELETE", Some(name), None) => remove(request, name, false),
@@ -34,23 +42,41 @@ pub async fn route(request: &Request<'_>) -> Answered {
 }
 
 fn with(request: &Request<'_>, name: &str, work: impl FnOnce(&mut Domain) -> Answered) -> Answered {
-    request.tenant(|t| t.domains.iter_mut().find(|d| d.id == name).ok_or_else(|| Refusal::not_found(name)).and_then(work))
+    request
+        .tenant(|t| t.domains.iter_mut().find(|d| d.id == name).ok_or_else(|| Refusal::not_found(name)).and_then(work))
 }
 
 fn add(request: &Request<'_>) -> Answered {
     let name = request.text("id")?.to_lowercase();
     let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !name.contains('.') || !name.split('.').all(label) || name.ends_with(".onmicrosoft.com") {
-        return Err(Refusal::bad(format!("Invalid value specified for property 'id' of resource 'Domain'. '{name}' is not a valid domain name.")));
+        return Err(Refusal::bad(format!(
+            "Invalid value specified for property 'id' of resource 'Domain'. '{name}' is not a valid domain name."
+        )));
     }
     request.tenant(|t| {
         if t.domains.iter().any(|d| d.id == name) {
-            return Err(Refusal::new(409, "Request_BadRequest", "A conflicting object with one or more of the specified property values is present in the directory."));
+            return Err(Refusal::new(
+                409,
+                "Request_BadRequest",
+                "A conflicting object with one or more of the specified property values is present in the directory.",
+            ));
         }
         // a subdomain of a verified root inherits its proof
         let inherits = t.domains.iter().any(|d| d.is_verified && name.ends_with(&format!(".{}", d.id)));
-        let digits = t.id.as_u128().wrapping_mul(31).wrapping_add(name.bytes().fold(7, |h: u128, b| h.wrapping_mul(131).wrapping_add(u128::from(b)))) % 100_000_000;
-        let domain = Domain { id: name.clone(), is_verified: inherits, is_default: false, is_initial: false, proof: format!("MS=ms{digits:08}"), supported_services: Vec::new() };
+        let digits =
+            t.id.as_u128()
+                .wrapping_mul(31)
+                .wrapping_add(name.bytes().fold(7, |h: u128, b| h.wrapping_mul(131).wrapping_add(u128::from(b))))
+                % 100_000_000;
+        let domain = Domain {
+            id: name.clone(),
+            is_verified: inherits,
+            is_default: false,
+            is_initial: false,
+            proof: format!("MS=ms{digits:08}"),
+            supported_services: Vec::new(),
+        };
         let mut shown = show(&domain);
         shown["@odata.context"] = format!("{}/v1.0/$metadata#domains/$entity", request.door.base).into();
         t.domains.push(domain);
@@ -93,14 +119,24 @@ async fn verify(request: &Request<'_>, name: &str) -> Answered {
         if d.is_verified { Err(Refusal::bad("Domain is already verified.")) } else { Ok(d.proof.clone()) }
     })?;
     let failed = |why: &str| Refusal::bad(format!("Domain verification failed with the following error: '{why}'."));
-    let elsewhere = request.door.world.state().tenants.iter().any(|t| t.id != request.caller.tenant && t.domains.iter().any(|d| d.id == name && d.is_verified));
+    let elsewhere = request
+        .door
+        .world
+        .state()
+        .tenants
+        .iter()
+        .any(|t| t.id != request.caller.tenant && t.domains.iter().any(|d| d.id == name && d.is_verified));
     if elsewhere {
         return Err(failed("The domain is already verified in another directory"));
     }
     let resolver = crate::dns::resolver(request.door.dns);
     let code = proof.trim_start_matches("MS=").to_owned();
     let fqdn = format!("{name}.");
-    let found = crate::dns::txt(&resolver, &fqdn).await.iter().any(|t| t.eq_ignore_ascii_case(&proof)) || crate::dns::mx(&resolver, &fqdn).await.iter().any(|(_, host)| host.starts_with(&format!("{code}.msv1.invalid")));
+    let found = crate::dns::txt(&resolver, &fqdn).await.iter().any(|t| t.eq_ignore_ascii_case(&proof))
+        || crate::dns::mx(&resolver, &fqdn)
+            .await
+            .iter()
+            .any(|(_, host)| host.starts_with(&format!("{code}.msv1.invalid")));
     if !found {
         return Err(failed(&format!("The required DNS records were not found: TXT {proof} at {name}")));
     }
@@ -108,7 +144,13 @@ async fn verify(request: &Request<'_>, name: &str) -> Answered {
     let now = request.now();
     request.tenant(|t| {
         // Q6: Exchange shows a verified domain as an authoritative accepted domain of its own accord
-        t.accepted_domains.push(AcceptedDomain { name: name.to_owned(), domain_type: "Authoritative".into(), default: false, initial: false, visible_from: now + delay });
+        t.accepted_domains.push(AcceptedDomain {
+            name: name.to_owned(),
+            domain_type: "Authoritative".into(),
+            default: false,
+            initial: false,
+            visible_from: now + delay,
+        });
         let key = request.door.world.pki.dkim_key.clone();
         t.dkim_keys.insert(name.to_owned(), key);
         request.audit(t, "Verify domain", name, &Value::Null);
@@ -125,7 +167,9 @@ fn patch(request: &Request<'_>, name: &str) -> Answered {
             let known = ["Email", "OfficeCommunicationsOnline", "Yammer"];
             let asked: Vec<String> = services.iter().filter_map(|s| s.as_str().map(str::to_owned)).collect();
             if let Some(wrong) = asked.iter().find(|s| !known.contains(&s.as_str())) {
-                return Err(Refusal::bad(format!("Invalid value '{wrong}' specified for property 'supportedServices' of resource 'Domain'.")));
+                return Err(Refusal::bad(format!(
+                    "Invalid value '{wrong}' specified for property 'supportedServices' of resource 'Domain'."
+                )));
             }
             if !d.is_verified {
                 return Err(Refusal::bad("Properties of an unverified domain cannot be changed."));
@@ -144,10 +188,15 @@ fn remove(request: &Request<'_>, name: &str, force: bool) -> Answered {
             return Err(Refusal::bad("The initial or default domain cannot be deleted."));
         }
         let suffix = format!("@{name}");
-        let used_by_users = t.users.iter().any(|u| u.upn.ends_with(&suffix) || u.addresses.iter().any(|a| a.ends_with(&suffix)));
-        let used_by_connectors = t.inbound_connectors.iter().any(|c| c.get("TlsSenderCertificateName").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name)));
+        let used_by_users =
+            t.users.iter().any(|u| u.upn.ends_with(&suffix) || u.addresses.iter().any(|a| a.ends_with(&suffix)));
+        let used_by_connectors = t.inbound_connectors.iter().any(|c| {
+            c.get("TlsSenderCertificateName").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name))
+        });
         if (used_by_users || used_by_connectors) && !force {
-            return Err(Refusal::bad(format!("Domain '{name}' cannot be deleted because it is referenced by other objects in the directory.")));
+            return Err(Refusal::bad(format!(
+                "Domain '{name}' cannot be deleted because it is referenced by other objects in the directory."
+            )));
         }
         t.domains.retain(|d| d.id != name);
         t.accepted_domains.retain(|d| d.name != name);

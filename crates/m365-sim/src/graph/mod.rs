@@ -49,7 +49,13 @@ impl Refusal {
         Refusal { status, code, message: message.into() }
     }
     pub fn not_found(what: &str) -> Refusal {
-        Refusal::new(404, "Request_ResourceNotFound", format!("Resource '{what}' does not exist or one of its queried reference-property objects are not present."))
+        Refusal::new(
+            404,
+            "Request_ResourceNotFound",
+            format!(
+                "Resource '{what}' does not exist or one of its queried reference-property objects are not present."
+            ),
+        )
     }
     pub fn bad(message: impl Into<String>) -> Refusal {
         Refusal::new(400, "Request_BadRequest", message)
@@ -80,7 +86,11 @@ pub struct Delays {
 impl Request<'_> {
     /// Refuses unless the token carries one of the permissions.
     pub fn needs(&self, permissions: &[&str]) -> Result<(), Refusal> {
-        if self.caller.may(permissions) { Ok(()) } else { Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")) }
+        if self.caller.may(permissions) {
+            Ok(())
+        } else {
+            Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."))
+        }
     }
     pub fn now(&self) -> i64 {
         self.door.world.clock.unix()
@@ -89,7 +99,9 @@ impl Request<'_> {
     pub fn tenant<T>(&self, work: impl FnOnce(&mut Tenant) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let mut state = self.door.world.state();
         let id = self.caller.tenant;
-        let tenant = state.tenants.iter_mut().find(|t| t.id == id).ok_or_else(|| Refusal::new(404, "Directory_ObjectNotFound", "Unable to read the company information from the directory."))?;
+        let tenant = state.tenants.iter_mut().find(|t| t.id == id).ok_or_else(|| {
+            Refusal::new(404, "Directory_ObjectNotFound", "Unable to read the company information from the directory.")
+        })?;
         work(tenant)
     }
     /// `key eq 'value'` of $filter.
@@ -101,7 +113,10 @@ impl Request<'_> {
         self.body[key].as_str().map(str::to_owned).ok_or_else(|| Refusal::bad(format!("A value without a type name was found and no expected type is available; property '{key}' is expected to be a string.")))
     }
     pub fn audit(&self, t: &mut Tenant, activity: &str, object: &str, parameters: &Value) {
-        let parameters = parameters.as_object().map(|m| m.iter().filter(|(k, _)| *k != "keyCredentials").map(|(k, v)| (k.clone(), v.clone())).collect()).unwrap_or_default();
+        let parameters = parameters
+            .as_object()
+            .map(|m| m.iter().filter(|(k, _)| *k != "keyCredentials").map(|(k, v)| (k.clone(), v.clone())).collect())
+            .unwrap_or_default();
         t.audit.push(AuditRecord {
             id: Uuid::new_v4(),
             at: self.now(),
@@ -121,7 +136,13 @@ pub fn router(world: World, base: &str, dns: SocketAddr) -> Router {
     Router::new().fallback(serve).with_state(Door { world, base: base.into(), dns })
 }
 
-async fn serve(State(door): State<Door>, method: Method, OriginalUri(uri): OriginalUri, headers: HeaderMap, body: Bytes) -> Response {
+async fn serve(
+    State(door): State<Door>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let id = Uuid::new_v4().to_string();
     let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
     let path = percent_decode(uri.path());
@@ -133,22 +154,35 @@ async fn serve(State(door): State<Door>, method: Method, OriginalUri(uri): Origi
         Ok(caller) => caller,
         Err(refused) => return refused,
     };
-    let query: BTreeMap<String, String> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let query: BTreeMap<String, String> =
+        url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let segments: Vec<String> = path.trim_matches('/').split('/').skip(1).map(str::to_owned).collect();
-    let body = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body).map_err(|e| Refusal::new(400, "BadRequest", format!("Unable to read JSON request payload. {e}"))) };
+    let body = if body.is_empty() {
+        Ok(Value::Null)
+    } else {
+        serde_json::from_slice(&body)
+            .map_err(|e| Refusal::new(400, "BadRequest", format!("Unable to read JSON request payload. {e}")))
+    };
     let answered = match body {
         Ok(body) => {
             let delays = {
                 let switches = &door.world.state().switches;
-                Delays { consent: switches.entra_consent_delay_secs, role: switches.entra_role_delay_secs, key: switches.entra_key_delay_secs }
+                Delays {
+                    consent: switches.entra_consent_delay_secs,
+                    role: switches.entra_role_delay_secs,
+                    key: switches.entra_key_delay_secs,
+                }
             };
-            let request = Request { delays, door: &door, caller, method, path: addressed(segments), query: query.clone(), body };
+            let request =
+                Request { delays, door: &door, caller, method, path: addressed(segments), query: query.clone(), body };
             route(&request).await.and_then(|answer| finish(&door, &uri, &query, answer))
         }
         Err(refusal) => Err(refusal),
     };
     let mut response = match answered {
-        Ok((status, Some(body), None)) => (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), Json(body)).into_response(),
+        Ok((status, Some(body), None)) => {
+            (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), Json(body)).into_response()
+        }
         Ok((_, _, Some(text))) => ([("content-type", "text/plain")], text).into_response(),
         Ok((status, None, None)) => StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT).into_response(),
         Err(r) => {
@@ -156,7 +190,16 @@ async fn serve(State(door): State<Door>, method: Method, OriginalUri(uri): Origi
             (StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST), Json(json!({"error": {"code": r.code, "message": r.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}}))).into_response()
         }
     };
-    for (name, value) in [("request-id", id.as_str()), ("client-request-id", client_id.as_str()), ("x-ms-ags-diagnostic", "{\"ServerInfo\":{\"DataCenter\":\"West Europe\",\"Slice\":\"E\",\"Ring\":\"5\",\"ScaleUnit\":\"002\",\"RoleInstance\":\"SIM\"}}"), ("odata-version", "4.0"), ("cache-control", "no-cache")] {
+    for (name, value) in [
+        ("request-id", id.as_str()),
+        ("client-request-id", client_id.as_str()),
+        (
+            "x-ms-ags-diagnostic",
+            "{\"ServerInfo\":{\"DataCenter\":\"West Europe\",\"Slice\":\"E\",\"Ring\":\"5\",\"ScaleUnit\":\"002\",\"RoleInstance\":\"SIM\"}}",
+        ),
+        ("odata-version", "4.0"),
+        ("cache-control", "no-cache"),
+    ] {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);
         }
@@ -165,7 +208,10 @@ async fn serve(State(door): State<Door>, method: Method, OriginalUri(uri): Origi
 }
 
 fn percent_decode(path: &str) -> String {
-    url::form_urlencoded::parse(format!("p={}", path.replace('+', "%2B")).as_bytes()).next().map(|(_, v)| v.into_owned()).unwrap_or_default()
+    url::form_urlencoded::parse(format!("p={}", path.replace('+', "%2B")).as_bytes())
+        .next()
+        .map(|(_, v)| v.into_owned())
+        .unwrap_or_default()
 }
 
 /// `/servicePrincipals(appId='x')` becomes `/servicePrincipals/appId=x`.
@@ -184,7 +230,9 @@ async fn route(request: &Request<'_>) -> Answered {
         "applications" | "servicePrincipals" | "oauth2PermissionGrants" => applications::route(request),
         "directoryRoles" | "roleManagement" => directory::roles(request),
         "me" => directory::me(request),
-        "users" if request.path.len() > 2 && matches!(request.path[2].as_str(), "messages" | "mailFolders") => messages::route(request),
+        "users" if request.path.len() > 2 && matches!(request.path[2].as_str(), "messages" | "mailFolders") => {
+            messages::route(request)
+        }
         "users" | "groups" | "directoryObjects" => directory::objects(request),
         other => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{other}'."))),
     }
@@ -192,7 +240,12 @@ async fn route(request: &Request<'_>) -> Answered {
 
 type Finished = (u16, Option<Value>, Option<Vec<u8>>);
 
-fn finish(door: &Door, uri: &axum::http::Uri, query: &BTreeMap<String, String>, answer: Answer) -> Result<Finished, Refusal> {
+fn finish(
+    door: &Door,
+    uri: &axum::http::Uri,
+    query: &BTreeMap<String, String>,
+    answer: Answer,
+) -> Result<Finished, Refusal> {
     let (what, rows) = match answer {
         Answer::Json(status, value) => return Ok((status, Some(project_one(value, query)), None)),
         Answer::Empty => return Ok((204, None, None)),
@@ -201,11 +254,18 @@ fn finish(door: &Door, uri: &axum::http::Uri, query: &BTreeMap<String, String>, 
     };
     let top: usize = match query.get("$top") {
         None => door.world.state().switches.graph_page_size,
-        Some(text) => text.parse().ok().filter(|n| (1..=999).contains(n)).ok_or_else(|| Refusal::bad("Invalid page size specified: it must be between 1 and 999 inclusive."))?,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|n| (1..=999).contains(n))
+            .ok_or_else(|| Refusal::bad("Invalid page size specified: it must be between 1 and 999 inclusive."))?,
     };
     let from = match query.get("$skiptoken") {
         None => 0,
-        Some(token) => token.strip_prefix("RFNwdAIAAQ").and_then(|n| n.parse().ok()).ok_or_else(|| Refusal::bad("The skip token is invalid."))?,
+        Some(token) => token
+            .strip_prefix("RFNwdAIAAQ")
+            .and_then(|n| n.parse().ok())
+            .ok_or_else(|| Refusal::bad("The skip token is invalid."))?,
     };
     let total = rows.len();
     let page: Vec<Value> = rows.into_iter().skip(from).take(top).map(|row| project(row, query)).collect();
@@ -215,9 +275,16 @@ fn finish(door: &Door, uri: &axum::http::Uri, query: &BTreeMap<String, String>, 
         body.insert("@odata.count".into(), total.into());
     }
     if from + page.len() < total {
-        let kept: Vec<String> = query.iter().filter(|(k, _)| *k != "$skiptoken").map(|(k, v)| format!("{k}={}", url::form_urlencoded::byte_serialize(v.as_bytes()).collect::<String>())).collect();
+        let kept: Vec<String> = query
+            .iter()
+            .filter(|(k, _)| *k != "$skiptoken")
+            .map(|(k, v)| format!("{k}={}", url::form_urlencoded::byte_serialize(v.as_bytes()).collect::<String>()))
+            .collect();
         let kept = if kept.is_empty() { String::new() } else { kept.join("&") + "&" };
-        body.insert("@odata.nextLink".into(), format!("{}{}?{kept}$skiptoken=RFNwdAIAAQ{}", door.base, uri.path(), from + page.len()).into());
+        body.insert(
+            "@odata.nextLink".into(),
+            format!("{}{}?{kept}$skiptoken=RFNwdAIAAQ{}", door.base, uri.path(), from + page.len()).into(),
+        );
     }
     body.insert("value".into(), page.into());
     Ok((200, Some(body.into()), None))

@@ -10,13 +10,16 @@ use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::headers::HeaderWriter;
 use mail_auth::hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{ArcResult, AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, MessageAuthenticator, SpfResult};
+use mail_auth::{
+    ArcResult, AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, MessageAuthenticator, SpfResult,
+};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The fields that Exchange Online signs (recorded).
-const SIGNED: [&str; 7] = ["From", "Date", "Subject", "Message-ID", "Content-Type", "MIME-Version", "X-MS-Exchange-SenderADCheck"];
+const SIGNED: [&str; 7] =
+    ["From", "Date", "Subject", "Message-ID", "Content-Type", "MIME-Version", "X-MS-Exchange-SenderADCheck"];
 /// Signatures that are looked at; more is an attack on the verifier.
 const SIGNATURES_MAX: usize = 10;
 
@@ -30,7 +33,6 @@ pub struct Authenticator {
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     pub spf: String,
-    pub dkim_passed: bool,
     /// The value of Authentication-Results.
     pub line: String,
 }
@@ -40,7 +42,8 @@ impl Authenticator {
         let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
         udp.port = dns.port();
         tcp.port = dns.port();
-        let config = ResolverConfig::from_parts(None, vec![], vec![NameServerConfig::new(dns.ip(), true, vec![udp, tcp])]);
+        let config =
+            ResolverConfig::from_parts(None, vec![], vec![NameServerConfig::new(dns.ip(), true, vec![udp, tcp])]);
         let mut options = ResolverOpts::default();
         options.timeout = Duration::from_secs(3);
         let inner = MessageAuthenticator::new(config, options).map_err(|e| std::io::Error::other(e.to_string()))?;
@@ -65,9 +68,17 @@ impl Authenticator {
             SpfResult::None => "none",
         };
         let mail_domain = if sender.is_empty() { helo_name.to_owned() } else { fields::domain_of(sender) };
-        let from = fields::get(raw, "From").and_then(|v| fields::address_in(&v)).map(|a| fields::domain_of(&a)).unwrap_or_default();
+        let from = fields::get(raw, "From")
+            .and_then(|v| fields::address_in(&v))
+            .map(|a| fields::domain_of(&a))
+            .unwrap_or_default();
         let Some(message) = AuthenticatedMessage::parse(raw) else {
-            return Results { spf: spf_word.into(), dkim_passed: false, line: format!("spf={spf_word} (sender IP is {ip}) smtp.mailfrom={mail_domain}; dkim=none (message not signed) header.d=none;dmarc=none action=none header.from={from};compauth=none reason=405") };
+            return Results {
+                spf: spf_word.into(),
+                line: format!(
+                    "spf={spf_word} (sender IP is {ip}) smtp.mailfrom={mail_domain}; dkim=none (message not signed) header.d=none;dmarc=none action=none header.from={from};compauth=none reason=405"
+                ),
+            };
         };
         let too_many = message.dkim_signatures().len() > SIGNATURES_MAX;
         let dkim = if too_many { Vec::new() } else { self.inner.verify_dkim(&message).await };
@@ -79,7 +90,11 @@ impl Authenticator {
             None => "dkim=none (message not signed) header.d=none".to_owned(),
             Some(d) => {
                 let domain = d.signature().map(|s| s.d.to_string()).unwrap_or_else(|| "none".into());
-                if dkim_passed { format!("dkim=pass (signature was verified) header.d={domain}") } else { format!("dkim=fail (body hash did not verify) header.d={domain}") }
+                if dkim_passed {
+                    format!("dkim=pass (signature was verified) header.d={domain}")
+                } else {
+                    format!("dkim=fail (body hash did not verify) header.d={domain}")
+                }
             }
         };
         let (dmarc_word, action) = match dmarc.result() {
@@ -105,7 +120,12 @@ impl Authenticator {
             "fail" => "compauth=fail reason=000",
             _ => "compauth=none reason=405",
         };
-        Results { spf: spf_word.into(), dkim_passed, line: format!("spf={spf_word} (sender IP is {ip}) smtp.mailfrom={mail_domain}; {dkim_line};dmarc={dmarc_word} action={action} header.from={from};{compauth};{arc_line}") }
+        Results {
+            spf: spf_word.into(),
+            line: format!(
+                "spf={spf_word} (sender IP is {ip}) smtp.mailfrom={mail_domain}; {dkim_line};dmarc={dmarc_word} action={action} header.from={from};{compauth};{arc_line}"
+            ),
+        }
     }
 
     /// A DKIM field for the message, or nothing when it cannot be signed (no From, no header).
@@ -118,9 +138,14 @@ impl Authenticator {
     pub async fn seal(&self, raw: &[u8], sender: &str) -> Option<Vec<u8>> {
         let message = AuthenticatedMessage::parse(raw)?;
         let chain = self.inner.verify_arc(&message).await;
-        let dkim = if message.dkim_signatures().len() > SIGNATURES_MAX { Vec::new() } else { self.inner.verify_dkim(&message).await };
+        let dkim = if message.dkim_signatures().len() > SIGNATURES_MAX {
+            Vec::new()
+        } else {
+            self.inner.verify_dkim(&message).await
+        };
         let results = AuthenticationResults::new("mx.microsoft.com").with_dkim_results(&dkim, sender);
-        let sealer = ArcSealer::from_key(self.rsa()?).domain("microsoft.com").selector("arcselector10001").headers(SIGNED);
+        let sealer =
+            ArcSealer::from_key(self.rsa()?).domain("microsoft.com").selector("arcselector10001").headers(SIGNED);
         sealer.seal(&message, &results, &chain).ok().map(|set| set.to_header().into_bytes())
     }
 }
@@ -128,7 +153,13 @@ impl Authenticator {
 /// For domains of the outside world, whose own servers sign.
 pub fn sign_as(raw: &[u8], key: &[u8], domain: &str, selector: &str) -> Option<Vec<u8>> {
     let key = RsaKey::<Sha256>::from_key_der(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()))).ok()?;
-    let signer = DkimSigner::from_key(key).domain(domain).selector(selector).headers(["From", "To", "Subject", "Date", "Message-ID"]);
+    let signer = DkimSigner::from_key(key).domain(domain).selector(selector).headers([
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+    ]);
     signer.sign(raw).ok().map(|s| s.to_header().into_bytes())
 }
 

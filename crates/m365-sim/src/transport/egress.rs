@@ -48,7 +48,11 @@ pub fn to_internet(transport: &Transport, mut m: Passing) {
             let mut part = m.clone();
             part.envelope.recipients.retain(|r| fields::domain_of(&r.address) == domain);
             let here = transport.world().state().external.iter().any(|e| e.name == domain);
-            if here { outside_mailboxes(&transport, &part) } else { spawn_sending(&transport, part, Way::Internet(domain)) }
+            if here {
+                outside_mailboxes(&transport, &part)
+            } else {
+                spawn_sending(&transport, part, Way::Internet(domain))
+            }
         }
         drop(busy);
     });
@@ -57,7 +61,14 @@ pub fn to_internet(transport: &Transport, mut m: Passing) {
 fn outside_mailboxes(transport: &Transport, m: &Passing) {
     let at = transport.world().clock.unix();
     for recipient in &m.envelope.recipients {
-        let message = StoredMessage { id: Uuid::new_v4().simple().to_string(), received: at, sender: m.envelope.from.clone(), recipient: recipient.address.clone(), message_id: m.message_id.clone(), raw: m.raw.clone() };
+        let message = StoredMessage {
+            id: Uuid::new_v4().simple().to_string(),
+            received: at,
+            sender: m.envelope.from.clone(),
+            recipient: recipient.address.clone(),
+            message_id: m.message_id.clone(),
+            raw: m.raw.clone(),
+        };
         hand_over(&mut transport.world().state(), &recipient.address, message);
         trace(transport, m, "SendExternal", "Delivered", String::new(), Some(&recipient.address));
     }
@@ -80,7 +91,17 @@ async fn depart(transport: &Transport, m: &mut Passing) {
     add("X-MS-Exchange-CrossTenant-AuthSource", "SIM01MB0001.eurprd01.prod.outlook.com".into());
     add("X-MS-Exchange-CrossTenant-AuthAs", if m.internal { "Internal" } else { "Anonymous" }.into());
     add("X-MS-Exchange-CrossTenant-OriginalArrivalTime", at);
-    add("X-MS-Exchange-CrossTenant-FromEntityHeader", if m.internal { "Hosted" } else if m.originating { "HybridOnPrem" } else { "Internet" }.into());
+    add(
+        "X-MS-Exchange-CrossTenant-FromEntityHeader",
+        if m.internal {
+            "Hosted"
+        } else if m.originating {
+            "HybridOnPrem"
+        } else {
+            "Internet"
+        }
+        .into(),
+    );
     add("X-MS-Exchange-CrossTenant-Id", m.tenant.to_string());
     add("X-MS-Exchange-Transport-CrossTenantHeadersStamped", "SIM01MB0001".into());
     m.raw = fields::prepend(&m.raw, &top);
@@ -123,7 +144,18 @@ async fn keep_trying(transport: &Transport, mut m: Passing, way: Way, busy: &mut
         let wait = minutes.get(attempt).or(minutes.last()).copied().unwrap_or(15) * 60;
         let next = (clock.unix() + wait).min(expires);
         trace(transport, &m, "Defer", "Pending", why.clone(), None);
-        let entry = QueueEntry { id, tenant: m.tenant, message_id: m.message_id.clone(), sender: m.envelope.from.clone(), recipients: m.envelope.recipients.iter().map(|r| r.address.clone()).collect(), next_host: format!("{way:?}"), attempts: attempt + 1, next_retry: next, expires, last_error: why };
+        let entry = QueueEntry {
+            id,
+            tenant: m.tenant,
+            message_id: m.message_id.clone(),
+            sender: m.envelope.from.clone(),
+            recipients: m.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
+            next_host: format!("{way:?}"),
+            attempts: attempt + 1,
+            next_retry: next,
+            expires,
+            last_error: why,
+        };
         transport.inner.queue.lock().unwrap_or_else(|e| e.into_inner()).push(entry);
         drop(busy.take());
         let at = jiff::Timestamp::from_second(next).unwrap_or(jiff::Timestamp::MAX);
@@ -158,7 +190,13 @@ async fn attempt_once(transport: &Transport, m: &mut Passing, way: &Way) -> Stri
         Err(why) => return why,
     };
     if record && said.data.as_deref().is_some_and(|d| d.starts_with('2')) {
-        let copy = WireCopy { leg: "to_gateway", at: transport.world().clock.unix(), sender: m.envelope.from.clone(), recipients: m.envelope.recipients.iter().map(|r| r.address.clone()).collect(), raw: m.raw.clone() };
+        let copy = WireCopy {
+            leg: "to_gateway",
+            at: transport.world().clock.unix(),
+            sender: m.envelope.from.clone(),
+            recipients: m.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
+            raw: m.raw.clone(),
+        };
         transport.world().state().wire.push(copy);
     }
     settle(transport, m, &said)
@@ -169,7 +207,11 @@ fn settle(transport: &Transport, m: &mut Passing, said: &smtp_client::Said) -> S
     let recipients = std::mem::take(&mut m.envelope.recipients);
     let (mut waiting, mut refused, mut why) = (Vec::new(), Vec::new(), String::new());
     for (recipient, reply) in recipients.into_iter().zip(&said.recipients) {
-        let answer = if reply.starts_with('2') { said.data.clone().unwrap_or_else(|| "450 4.4.318 no answer".into()) } else { reply.clone() };
+        let answer = if reply.starts_with('2') {
+            said.data.clone().unwrap_or_else(|| "450 4.4.318 no answer".into())
+        } else {
+            reply.clone()
+        };
         match answer.as_bytes().first() {
             Some(b'2') => trace_one(transport, m, &recipient, &answer),
             Some(b'5') => refused.push((recipient, answer)),
@@ -201,18 +243,47 @@ enum Failure {
 async fn connector_target(transport: &Transport, tenant: Uuid, name: &str) -> Result<Target, Failure> {
     let (connector, source, use_bdat, secs) = {
         let state = transport.world().state();
-        let found = state.tenants.iter().find(|t| t.id == tenant).and_then(|t| t.outbound_connectors.iter().find(|c| ["Name", "Guid"].iter().any(|k| c.get(*k).and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(name))))).cloned();
+        let found = state
+            .tenants
+            .iter()
+            .find(|t| t.id == tenant)
+            .and_then(|t| {
+                t.outbound_connectors.iter().find(|c| {
+                    ["Name", "Guid"]
+                        .iter()
+                        .any(|k| c.get(*k).and_then(Value::as_str).is_some_and(|v| v.eq_ignore_ascii_case(name)))
+                })
+            })
+            .cloned();
         let yes = |c: &Map<String, Value>, key: &str| c.get(key) == Some(&true.into());
         let usable = found.filter(|c| yes(c, "Enabled") && yes(c, "IsTransportRuleScoped"));
         // Q21
         let Some(connector) = usable else {
             let why = format!("450 4.4.318 the rule's connector '{name}' is missing, disabled or not scoped to rules");
-            return Err(if state.switches.bad_route_connector == "ndr" { Failure::ForGood(why.replacen("450 4.", "550 5.", 1)) } else { Failure::ForNow(why) });
+            return Err(if state.switches.bad_route_connector == "ndr" {
+                Failure::ForGood(why.replacen("450 4.", "550 5.", 1))
+            } else {
+                Failure::ForNow(why)
+            });
         };
-        (connector, state.switches.egress_address.parse::<IpAddr>().ok(), state.switches.use_bdat, state.switches.end_of_data_timeout_secs)
+        (
+            connector,
+            state.switches.egress_address.parse::<IpAddr>().ok(),
+            state.switches.use_bdat,
+            state.switches.end_of_data_timeout_secs,
+        )
     };
-    let host = connector.get("SmartHosts").and_then(Value::as_array).and_then(|h| h.first()).and_then(Value::as_str).unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let address = resolve(transport, &host).await.ok_or_else(|| Failure::ForNow(format!("450 4.4.312 DNS query failed [LastAttemptedServerName={host}]")))?;
+    let host = connector
+        .get("SmartHosts")
+        .and_then(Value::as_array)
+        .and_then(|h| h.first())
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
+    let address = resolve(transport, &host)
+        .await
+        .ok_or_else(|| Failure::ForNow(format!("450 4.4.312 DNS query failed [LastAttemptedServerName={host}]")))?;
     let text = |key: &str| connector.get(key).and_then(Value::as_str).map(str::to_owned);
     let issued = transport.world().pki.exo_client();
     let client = Some((issued.chain.clone(), Arc::new(issued.key.clone_key())));
@@ -227,7 +298,8 @@ async fn connector_target(transport: &Transport, tenant: Uuid, name: &str) -> Re
 }
 
 async fn internet_target(transport: &Transport, domain: &str) -> Result<Target, Failure> {
-    let mut hosts: Vec<String> = crate::dns::mx(&transport.inner.resolver, &format!("{domain}.")).await.into_iter().map(|(_, h)| h).collect();
+    let mut hosts: Vec<String> =
+        crate::dns::mx(&transport.inner.resolver, &format!("{domain}.")).await.into_iter().map(|(_, h)| h).collect();
     if hosts.is_empty() {
         hosts.push(domain.to_owned());
     }
@@ -237,7 +309,15 @@ async fn internet_target(transport: &Transport, domain: &str) -> Result<Target, 
                 let state = transport.world().state();
                 (state.switches.egress_address.parse().ok(), state.switches.use_bdat)
             };
-            return Ok(Target { address, host: host.clone(), source, helo: EHLO_NAME.into(), tls: Tls::Opportunistic, use_bdat, end_of_data: limits::COMMAND });
+            return Ok(Target {
+                address,
+                host: host.clone(),
+                source,
+                helo: EHLO_NAME.into(),
+                tls: Tls::Opportunistic,
+                use_bdat,
+                end_of_data: limits::COMMAND,
+            });
         }
     }
     Err(Failure::ForGood(format!("550 5.4.310 DNS domain {domain} does not exist [Message=InfoDomainNonexistent]")))
@@ -251,7 +331,9 @@ async fn resolve(transport: &Transport, host: &str) -> Option<SocketAddr> {
     };
     let ip = match host.parse::<IpAddr>() {
         Ok(ip) => ip,
-        Err(_) => IpAddr::V4(*crate::dns::a(&transport.inner.resolver, &format!("{}.", host.trim_end_matches('.'))).await.first()?),
+        Err(_) => IpAddr::V4(
+            *crate::dns::a(&transport.inner.resolver, &format!("{}.", host.trim_end_matches('.'))).await.first()?,
+        ),
     };
     Some(SocketAddr::new(ip, port))
 }
@@ -262,7 +344,8 @@ pub fn bounce(transport: &Transport, m: &Passing, recipients: &[Recipient], reas
     failed.raw = Vec::new();
     failed.envelope.recipients = recipients.to_vec();
     trace(transport, &failed, "Fail", "Failed", reason.to_owned(), None);
-    let told: Vec<&Recipient> = recipients.iter().filter(|r| !r.notify.as_deref().is_some_and(|n| n.eq_ignore_ascii_case("NEVER"))).collect();
+    let told: Vec<&Recipient> =
+        recipients.iter().filter(|r| !r.notify.as_deref().is_some_and(|n| n.eq_ignore_ascii_case("NEVER"))).collect();
     if m.envelope.from.is_empty() || told.is_empty() {
         return;
     }
@@ -274,8 +357,21 @@ pub fn bounce(transport: &Transport, m: &Passing, recipients: &[Recipient], reas
     let headers = super::fields::ranges(&m.raw).last().map_or(0, |r| r.end);
     let raw = format!(
         "From: <postmaster@{}>\r\nTo: <{}>\r\nSubject: Undeliverable: {}\r\nDate: {at}\r\nMessage-ID: {id}\r\nIn-Reply-To: {}\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=\"{boundary}\"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nYour message to {} couldn't be delivered.\r\n{reason}\r\n--{boundary}\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns;{}\r\n{names}\r\n--{boundary}\r\nContent-Type: text/rfc822-headers\r\n\r\n{}\r\n--{boundary}--\r\n",
-        m.tenant_domain, m.envelope.from, m.subject, m.message_id, list.join(", "), smtp_server::HOST, String::from_utf8_lossy(&m.raw[..headers])
+        m.tenant_domain,
+        m.envelope.from,
+        m.subject,
+        m.message_id,
+        list.join(", "),
+        smtp_server::HOST,
+        String::from_utf8_lossy(&m.raw[..headers])
     );
-    let message = StoredMessage { id: Uuid::new_v4().simple().to_string(), received: transport.world().clock.unix(), sender: String::new(), recipient: m.envelope.from.clone(), message_id: id, raw: raw.into_bytes() };
+    let message = StoredMessage {
+        id: Uuid::new_v4().simple().to_string(),
+        received: transport.world().clock.unix(),
+        sender: String::new(),
+        recipient: m.envelope.from.clone(),
+        message_id: id,
+        raw: raw.into_bytes(),
+    };
     hand_over(&mut transport.world().state(), &m.envelope.from, message);
 }

@@ -9,7 +9,10 @@ pub fn ranges(raw: &[u8]) -> Vec<Range<usize>> {
     let mut at = 0;
     while at < raw.len() {
         let line = &raw[at..];
-        let named = line.iter().position(|b| *b == b':').is_some_and(|n| n > 0 && line[..n].iter().all(|b| (33..127).contains(b)));
+        let named = line
+            .iter()
+            .position(|b| *b == b':')
+            .is_some_and(|n| n > 0 && line[..n].iter().all(|b| (33..127).contains(b)));
         if !named {
             break;
         }

@@ -95,7 +95,17 @@ impl Transport {
     pub async fn start(world: World, dns: SocketAddr, listen: SocketAddr) -> std::io::Result<Transport> {
         let listener = TcpListener::bind(listen).await?;
         let auth = Authenticator::new(dns, world.pki.dkim_key.clone())?;
-        let inner = Inner { mx: listener.local_addr()?, resolver: crate::dns::resolver(dns), auth, outgoing: Semaphore::new(limits::OUTGOING_MAX), busy: AtomicUsize::new(0), rest: watch::Sender::new(0), retry: watch::Sender::new(0), queue: Default::default(), world };
+        let inner = Inner {
+            mx: listener.local_addr()?,
+            resolver: crate::dns::resolver(dns),
+            auth,
+            outgoing: Semaphore::new(limits::OUTGOING_MAX),
+            busy: AtomicUsize::new(0),
+            rest: watch::Sender::new(0),
+            retry: watch::Sender::new(0),
+            queue: Default::default(),
+            world,
+        };
         let transport = Transport { inner: Arc::new(inner) };
         tokio::spawn(smtp_server::serve(transport.clone(), listener));
         Ok(transport)
@@ -138,14 +148,29 @@ impl Transport {
             let t = state.tenant_mut(tenant).ok_or_else(|| format!("no tenant is called {tenant}"))?;
             let user = t.user_by_address(from).ok_or_else(|| format!("{from} is nobody in this tenant"))?;
             let sender = user.addresses.first().cloned().unwrap_or_else(|| user.upn.clone());
-            let copy = crate::world::StoredMessage { id: Uuid::new_v4().simple().to_string(), received: at, sender: sender.clone(), recipient: to.join(", "), message_id: fields::get(&raw, "Message-ID").unwrap_or_default(), raw: raw.clone() };
+            let copy = crate::world::StoredMessage {
+                id: Uuid::new_v4().simple().to_string(),
+                received: at,
+                sender: sender.clone(),
+                recipient: to.join(", "),
+                message_id: fields::get(&raw, "Message-ID").unwrap_or_default(),
+                raw: raw.clone(),
+            };
             let id = t.id;
             t.mailboxes.entry(sender.clone()).or_default().sent.push(copy);
             (id, sender)
         };
         let recipients = to.into_iter().map(|address| Recipient { address, ..Recipient::default() }).collect();
         let envelope = Envelope { from: sender, recipients, ..Envelope::default() };
-        self.take(Arrived { tenant: id, envelope, raw, ip: IpAddr::from([255, 255, 255, 255]), helo: String::new(), connector: None, submitted: true });
+        self.take(Arrived {
+            tenant: id,
+            envelope,
+            raw,
+            ip: IpAddr::from([255, 255, 255, 255]),
+            helo: String::new(),
+            connector: None,
+            submitted: true,
+        });
         Ok(())
     }
 
@@ -159,18 +184,24 @@ impl Transport {
         };
         let source = mail.source_ip.or(source).unwrap_or(IpAddr::from([127, 0, 10, 250]));
         let mut raw = mail.raw;
-        if let Some(key) = key.filter(|_| mail.sign.unwrap_or(true)) {
-            if let Some(signature) = auth::sign_as(&raw, &key, &domain, "s1") {
-                raw = [signature, raw].concat();
-            }
+        if let Some(key) = key.filter(|_| mail.sign.unwrap_or(true))
+            && let Some(signature) = auth::sign_as(&raw, &key, &domain, "s1")
+        {
+            raw = [signature, raw].concat();
         }
-        let recipients = mail.to.iter().map(|a| Recipient { address: a.clone(), notify: mail.notify.clone(), orcpt: None }).collect();
+        let recipients = mail
+            .to
+            .iter()
+            .map(|a| Recipient { address: a.clone(), notify: mail.notify.clone(), orcpt: None })
+            .collect();
         let envelope = Envelope { from: mail.from, recipients, smtputf8: mail.smtputf8, ..Envelope::default() };
         let target = smtp_client::Target {
             address: self.inner.mx,
             host: "mail.protection.outlook.com".into(),
             source: Some(source),
-            helo: mail.helo.unwrap_or_else(|| format!("mx.{}", if domain.is_empty() { "unknown.example" } else { &domain })),
+            helo: mail
+                .helo
+                .unwrap_or_else(|| format!("mx.{}", if domain.is_empty() { "unknown.example" } else { &domain })),
             tls: if mail.starttls { smtp_client::Tls::Opportunistic } else { smtp_client::Tls::Never },
             use_bdat: true,
             end_of_data: Duration::from_secs(60),

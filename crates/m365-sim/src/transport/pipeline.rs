@@ -86,16 +86,28 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
     let (tenant_domain, sealers, record) = {
         let state = world.state();
         let t = state.tenants.iter().find(|t| t.id == a.tenant);
-        let from = fields::get(&a.raw, "From").and_then(|v| fields::address_in(&v)).map(|f| fields::domain_of(&f)).unwrap_or_default();
-        let domain = t.map(|t| if t.accepted_domain(&from).is_some() { from } else { t.initial_domain.clone() }).unwrap_or_default();
+        let from = fields::get(&a.raw, "From")
+            .and_then(|v| fields::address_in(&v))
+            .map(|f| fields::domain_of(&f))
+            .unwrap_or_default();
+        let domain = t
+            .map(|t| if t.accepted_domain(&from).is_some() { from } else { t.initial_domain.clone() })
+            .unwrap_or_default();
         (domain, t.map(|t| t.arc_trusted_sealers.clone()).unwrap_or_default(), state.switches.record_wire)
     };
     if record && a.connector.is_some() {
-        let copy = WireCopy { leg: "from_gateway", at: world.clock.unix(), sender: a.envelope.from.clone(), recipients: a.envelope.recipients.iter().map(|r| r.address.clone()).collect(), raw: a.raw.clone() };
+        let copy = WireCopy {
+            leg: "from_gateway",
+            at: world.clock.unix(),
+            sender: a.envelope.from.clone(),
+            recipients: a.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
+            raw: a.raw.clone(),
+        };
         world.state().wire.push(copy);
     }
     let _ = sealers;
-    let message_id = fields::get(&a.raw, "Message-ID").unwrap_or_else(|| format!("<{}@{}>", Uuid::new_v4(), smtp_server::HOST));
+    let message_id =
+        fields::get(&a.raw, "Message-ID").unwrap_or_else(|| format!("<{}@{}>", Uuid::new_v4(), smtp_server::HOST));
     let stripped = ingress(&a.raw);
     let mut top = Vec::new();
     if fields::get(&a.raw, "Message-ID").is_none() {
@@ -103,13 +115,39 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
     }
     let pass = {
         let state = world.state();
-        1 + state.trace.iter().filter(|e| e.tenant == Some(a.tenant) && e.event == "Receive" && e.message_id == message_id).map(|e| e.network_message_id.clone()).collect::<BTreeSet<_>>().len() as u32
+        1 + state
+            .trace
+            .iter()
+            .filter(|e| e.tenant == Some(a.tenant) && e.event == "Receive" && e.message_id == message_id)
+            .map(|e| e.network_message_id.clone())
+            .collect::<BTreeSet<_>>()
+            .len() as u32
     };
     let subject = fields::get(&stripped, "Subject").unwrap_or_default();
     let raw = fields::prepend(&stripped, &top);
-    let mut message = Passing { tenant: a.tenant, tenant_domain, envelope: a.envelope, raw, ip: a.ip, originating, internal: a.submitted, pass, message_id, network_id, subject, scl: if a.submitted { -1 } else { 1 } };
+    let mut message = Passing {
+        tenant: a.tenant,
+        tenant_domain,
+        envelope: a.envelope,
+        raw,
+        ip: a.ip,
+        originating,
+        internal: a.submitted,
+        pass,
+        message_id,
+        network_id,
+        subject,
+        scl: if a.submitted { -1 } else { 1 },
+    };
     message.raw = fields::prepend(&message.raw, &stamps(transport, &message, &a.helo, a.connector.as_deref()));
-    trace(transport, &message, "Receive", "GettingStatus", a.connector.as_deref().map_or(String::new(), |c| format!("by connector {c}")), None);
+    trace(
+        transport,
+        &message,
+        "Receive",
+        "GettingStatus",
+        a.connector.as_deref().map_or(String::new(), |c| format!("by connector {c}")),
+        None,
+    );
     message
 }
 
@@ -123,10 +161,23 @@ fn ingress(raw: &[u8]) -> Vec<u8> {
         "x-microsoft-antispam" => Some("X-Microsoft-Antispam-Untrusted".into()),
         "x-microsoft-antispam-message-info" => Some("X-Microsoft-Antispam-Message-Info-Original".into()),
         "x-ms-office365-filtering-correlation-id" => Some("X-MS-Office365-Filtering-Correlation-Id-Prvs".into()),
-        n if n.starts_with("x-ms-exchange-crosstenant-") || n.starts_with("x-ms-exchange-organization-") || n.starts_with("x-ms-exchange-forest-") || n.starts_with("x-ms-exchange-crosspremises-") => Some(String::new()),
+        n if n.starts_with("x-ms-exchange-crosstenant-")
+            || n.starts_with("x-ms-exchange-organization-")
+            || n.starts_with("x-ms-exchange-forest-")
+            || n.starts_with("x-ms-exchange-crosspremises-") =>
+        {
+            Some(String::new())
+        }
         _ => None,
     });
-    if cross { fields::prepend(&renamed, &[("X-MS-Exchange-Transport-CrossTenantHeadersStripped".into(), smtp_server::HOST.into())]) } else { renamed }
+    if cross {
+        fields::prepend(
+            &renamed,
+            &[("X-MS-Exchange-Transport-CrossTenantHeadersStripped".into(), smtp_server::HOST.into())],
+        )
+    } else {
+        renamed
+    }
 }
 
 fn stamps(transport: &Transport, m: &Passing, helo: &str, connector: Option<&str>) -> Vec<(String, String)> {
@@ -134,14 +185,27 @@ fn stamps(transport: &Transport, m: &Passing, helo: &str, connector: Option<&str
     let id = m.network_id.to_string();
     let mut out: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, value: String| out.push((name.to_owned(), value));
-    add("Received", format!("from SIM01FT001.eop-eurprd01.prod.protection.outlook.com (2603:10a6::1) by SIM01MB0001.eurprd01.prod.outlook.com (2603:10a6::2) with Microsoft SMTP Server (version=TLS1_3, cipher=TLS_AES_256_GCM_SHA384) id 15.20.9000.1; {at}"));
+    add(
+        "Received",
+        format!(
+            "from SIM01FT001.eop-eurprd01.prod.protection.outlook.com (2603:10a6::1) by SIM01MB0001.eurprd01.prod.outlook.com (2603:10a6::2) with Microsoft SMTP Server (version=TLS1_3, cipher=TLS_AES_256_GCM_SHA384) id 15.20.9000.1; {at}"
+        ),
+    );
     if m.internal {
         add("X-MS-Exchange-Organization-AuthAs", "Internal".into());
         add("X-MS-Exchange-Organization-AuthMechanism", "04".into());
         add("X-MS-Exchange-SenderADCheck", "1".into());
         add("X-MS-Exchange-AntiSpam-Relay", "0".into());
     } else {
-        add("Received", format!("from {helo} ({}) by {} ({}) with Microsoft SMTP Server id 15.20.9000.1; {at}", m.ip, smtp_server::HOST, transport.mx_address().ip()));
+        add(
+            "Received",
+            format!(
+                "from {helo} ({}) by {} ({}) with Microsoft SMTP Server id 15.20.9000.1; {at}",
+                m.ip,
+                smtp_server::HOST,
+                transport.mx_address().ip()
+            ),
+        );
         add("X-MS-Exchange-Organization-AuthAs", "Anonymous".into());
         add("X-EOPAttributedMessage", if connector.is_some() { "1" } else { "0" }.into());
         if connector.is_none() {
@@ -162,7 +226,11 @@ fn stamps(transport: &Transport, m: &Passing, helo: &str, connector: Option<&str
 fn is_loop(transport: &Transport, m: &Passing) -> Option<String> {
     let state = transport.world().state();
     let hops = fields::all(&m.raw).iter().filter(|(n, _)| n.eq_ignore_ascii_case("Received")).count();
-    let routed = state.trace.iter().filter(|e| e.tenant == Some(m.tenant) && e.event == "Route" && e.message_id == m.message_id).count();
+    let routed = state
+        .trace
+        .iter()
+        .filter(|e| e.tenant == Some(m.tenant) && e.event == "Route" && e.message_id == m.message_id)
+        .count();
     let looping = hops > state.switches.hop_count_max as usize || routed >= state.switches.route_passes_max as usize;
     looping.then(|| format!("554 5.4.14 Hop count exceeded - possible mail loop ATTR34 [{}]", smtp_server::HOST))
 }
@@ -212,7 +280,19 @@ fn forks(transport: &Transport, m: &Passing) -> Vec<(Vec<Recipient>, Outcome)> {
     let skip = m.envelope.from.is_empty() && !state.switches.rules_see_null_sender;
     for recipient in &m.envelope.recipients {
         let internal = t.accepted_domain(&fields::domain_of(&recipient.address)).is_some();
-        let subject = Subject { tenant: t, raw: &m.raw, envelope_from: &m.envelope.from, recipient: &recipient.address, recipient_internal: internal, authenticated: m.originating, internal: m.internal, ip: m.ip, scl: m.scl, now: transport.world().clock.unix(), switches: &state.switches };
+        let subject = Subject {
+            tenant: t,
+            raw: &m.raw,
+            envelope_from: &m.envelope.from,
+            recipient: &recipient.address,
+            recipient_internal: internal,
+            authenticated: m.originating,
+            internal: m.internal,
+            ip: m.ip,
+            scl: m.scl,
+            now: transport.world().clock.unix(),
+            switches: &state.switches,
+        };
         let outcome = if skip { Outcome::default() } else { rules::run(&subject) };
         match forks.iter_mut().find(|(i, _, o)| *i == internal && *o == outcome) {
             Some((_, list, _)) => list.push(recipient.clone()),
@@ -249,11 +329,25 @@ fn remove(transport: &Transport, m: &Passing, outcome: &Outcome) {
             t.quarantine.extend(m.envelope.recipients.iter().map(|r| stored(m, &r.address, at)));
         }
     }
-    trace(transport, m, "Drop", if outcome.quarantine { "Quarantined" } else { "FilteredAsSpam" }, "by a rule".into(), None);
+    trace(
+        transport,
+        m,
+        "Drop",
+        if outcome.quarantine { "Quarantined" } else { "FilteredAsSpam" },
+        "by a rule".into(),
+        None,
+    );
 }
 
 fn stored(m: &Passing, recipient: &str, at: i64) -> StoredMessage {
-    StoredMessage { id: Uuid::new_v4().simple().to_string(), received: at, sender: m.envelope.from.clone(), recipient: recipient.to_owned(), message_id: m.message_id.clone(), raw: m.raw.clone() }
+    StoredMessage {
+        id: Uuid::new_v4().simple().to_string(),
+        received: at,
+        sender: m.envelope.from.clone(),
+        recipient: recipient.to_owned(),
+        message_id: m.message_id.clone(),
+        raw: m.raw.clone(),
+    }
 }
 
 /// Mailboxes of this tenant here, everybody else through the Internet.
@@ -261,7 +355,11 @@ fn deliver(transport: &Transport, m: Passing) {
     let (inside, outside): (Vec<_>, Vec<_>) = {
         let state = transport.world().state();
         let t = state.tenants.iter().find(|t| t.id == m.tenant);
-        m.envelope.recipients.iter().cloned().partition(|r| t.is_some_and(|t| t.accepted_domain(&fields::domain_of(&r.address)).is_some()))
+        m.envelope
+            .recipients
+            .iter()
+            .cloned()
+            .partition(|r| t.is_some_and(|t| t.accepted_domain(&fields::domain_of(&r.address)).is_some()))
     };
     if !outside.is_empty() {
         let mut fork = m.clone();
@@ -286,15 +384,41 @@ pub async fn final_stamps(transport: &Transport, m: &mut Passing) {
     let mut top: Vec<(String, String)> = Vec::new();
     if m.internal {
         let from = m.tenant_domain.clone();
-        top.push(("Authentication-Results".into(), format!("dkim=none (message not signed) header.d=none;dmarc=none action=none header.from={from};")));
+        top.push((
+            "Authentication-Results".into(),
+            format!("dkim=none (message not signed) header.d=none;dmarc=none action=none header.from={from};"),
+        ));
         top.push(("X-Forefront-Antispam-Report".into(), format!("CIP:255.255.255.255;CTRY:;LANG:en;SCL:1;SRV:;IPV:NLI;SFV:NSPM;H:SIM01MB0001.eurprd01.prod.outlook.com;PTR:;CAT:NONE;SFS:(13230040);DIR:{direction};SFP:1101;")));
     } else {
-        let sealers = transport.world().state().tenants.iter().find(|t| t.id == m.tenant).map(|t| t.arc_trusted_sealers.clone()).unwrap_or_default();
+        let sealers = transport
+            .world()
+            .state()
+            .tenants
+            .iter()
+            .find(|t| t.id == m.tenant)
+            .map(|t| t.arc_trusted_sealers.clone())
+            .unwrap_or_default();
         // judged as it came: our own stamps are no part of what was signed
         let results = transport.inner.auth.judge(&m.raw, m.ip, "", &m.envelope.from, &sealers).await;
         top.push(("Authentication-Results".into(), results.line));
-        top.push(("Received-SPF".into(), format!("{} (protection.outlook.com: domain of {}) receiver=protection.outlook.com; client-ip={};", results.spf, fields::domain_of(&m.envelope.from), m.ip)));
-        top.push(("X-Forefront-Antispam-Report".into(), format!("CIP:{};CTRY:;LANG:en;SCL:{};SRV:;IPV:NLI;SFV:{};H:;PTR:;CAT:NONE;SFS:(13230040);DIR:{direction};SFP:;", m.ip, m.scl, if m.scl == -1 { "SKN" } else { "NSPM" })));
+        top.push((
+            "Received-SPF".into(),
+            format!(
+                "{} (protection.outlook.com: domain of {}) receiver=protection.outlook.com; client-ip={};",
+                results.spf,
+                fields::domain_of(&m.envelope.from),
+                m.ip
+            ),
+        ));
+        top.push((
+            "X-Forefront-Antispam-Report".into(),
+            format!(
+                "CIP:{};CTRY:;LANG:en;SCL:{};SRV:;IPV:NLI;SFV:{};H:;PTR:;CAT:NONE;SFS:(13230040);DIR:{direction};SFP:;",
+                m.ip,
+                m.scl,
+                if m.scl == -1 { "SKN" } else { "NSPM" }
+            ),
+        ));
     }
     top.push(("X-Microsoft-Antispam".into(), "BCL:0;ARA:13230040;".into()));
     top.push(("X-Microsoft-Antispam-Message-Info".into(), auth::blob(&m.raw)));
@@ -306,12 +430,26 @@ fn into_mailboxes(transport: &Transport, m: &Passing) {
     for recipient in &m.envelope.recipients {
         let mut state = transport.world().state();
         let drop_duplicates = state.switches.drop_duplicates;
-        let delivered = state.tenants.iter_mut().find(|t| t.id == m.tenant).and_then(|t| put(t, m, &recipient.address, at, drop_duplicates));
+        let delivered = state
+            .tenants
+            .iter_mut()
+            .find(|t| t.id == m.tenant)
+            .and_then(|t| put(t, m, &recipient.address, at, drop_duplicates));
         drop(state);
         match delivered {
             Some(true) => trace(transport, m, "Deliver", "Delivered", String::new(), Some(&recipient.address)),
-            Some(false) => trace(transport, m, "Drop", "Delivered", "DUPLICATEDELIVER".into(), Some(&recipient.address)),
-            None => egress::bounce(transport, m, std::slice::from_ref(recipient), &format!("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient {} not found by SMTP address lookup", recipient.address)),
+            Some(false) => {
+                trace(transport, m, "Drop", "Delivered", "DUPLICATEDELIVER".into(), Some(&recipient.address))
+            }
+            None => egress::bounce(
+                transport,
+                m,
+                std::slice::from_ref(recipient),
+                &format!(
+                    "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient {} not found by SMTP address lookup",
+                    recipient.address
+                ),
+            ),
         }
     }
 }
@@ -321,11 +459,21 @@ fn put(t: &mut Tenant, m: &Passing, address: &str, at: i64, drop_duplicates: boo
     const WINDOW_SECS: i64 = 7 * 86_400;
     let primary = t.user_by_address(address).filter(|u| !u.mailbox_type.is_empty())?.addresses.first()?.clone();
     let mailbox = t.mailboxes.entry(primary).or_default();
-    if drop_duplicates && mailbox.inbox.iter().chain(&mailbox.junk).any(|s| s.message_id == m.message_id && s.received > at - WINDOW_SECS) {
+    if drop_duplicates
+        && mailbox
+            .inbox
+            .iter()
+            .chain(&mailbox.junk)
+            .any(|s| s.message_id == m.message_id && s.received > at - WINDOW_SECS)
+    {
         return Some(false);
     }
     let message = stored(m, address, at);
-    if m.scl >= 5 { mailbox.junk.push(message) } else { mailbox.inbox.push(message) }
+    if m.scl >= 5 {
+        mailbox.junk.push(message)
+    } else {
+        mailbox.inbox.push(message)
+    }
     Some(true)
 }
 
@@ -351,7 +499,20 @@ pub fn trace(transport: &Transport, m: &Passing, event: &str, status: &str, deta
     let world = transport.world();
     let recipients = m.envelope.recipients.iter().map(|r| r.address.as_str()).filter(|r| only.is_none_or(|o| o == *r));
     let entries: Vec<TraceEntry> = recipients
-        .map(|recipient| TraceEntry { tenant: Some(m.tenant), at: world.clock.unix(), message_id: m.message_id.clone(), network_message_id: m.network_id.to_string(), sender: m.envelope.from.clone(), recipient: recipient.to_owned(), subject: m.subject.clone(), from_ip: m.ip.to_string(), pass: m.pass, event: event.into(), status: status.into(), detail: detail.clone() })
+        .map(|recipient| TraceEntry {
+            tenant: Some(m.tenant),
+            at: world.clock.unix(),
+            message_id: m.message_id.clone(),
+            network_message_id: m.network_id.to_string(),
+            sender: m.envelope.from.clone(),
+            recipient: recipient.to_owned(),
+            subject: m.subject.clone(),
+            from_ip: m.ip.to_string(),
+            pass: m.pass,
+            event: event.into(),
+            status: status.into(),
+            detail: detail.clone(),
+        })
         .collect();
     world.state().trace.extend(entries);
 }

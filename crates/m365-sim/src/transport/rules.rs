@@ -72,7 +72,11 @@ pub fn apply_headers(raw: &[u8], changes: &[(String, Option<String>)]) -> Vec<u8
 
 /// Q8: the version of a rule that is effective now.
 fn effective(rule: &Rule, now: i64) -> Option<&Rule> {
-    let rule = if rule.get("_EffectiveFrom").and_then(Value::as_i64).unwrap_or(0) <= now { rule } else { rule.get("_Previous")?.as_object()? };
+    let rule = if rule.get("_EffectiveFrom").and_then(Value::as_i64).unwrap_or(0) <= now {
+        rule
+    } else {
+        rule.get("_Previous")?.as_object()?
+    };
     let time = |key: &str| text(rule, key).and_then(|t| t.parse::<jiff::Timestamp>().ok()).map(|t| t.as_second());
     let in_time = time("ActivationDate").is_none_or(|t| t <= now) && time("ExpiryDate").is_none_or(|t| t > now);
     (text(rule, "State") == Some("Enabled") && in_time).then_some(rule)
@@ -104,7 +108,22 @@ fn matches(rule: &Rule, s: &Subject<'_>, raw: &[u8]) -> bool {
 /// `None`: the rule does not have this predicate.
 type Predicate = fn(&Rule, &str, &Subject<'_>, &[u8]) -> Option<bool>;
 
-const PREDICATES: [Predicate; 14] = [from_scope, sent_to_scope, recipient_domain, sender_domain, from, sent_to, from_member, sent_to_member, header_contains, header_matches, sender_ip, message_type, scl_over, size_over];
+const PREDICATES: [Predicate; 14] = [
+    from_scope,
+    sent_to_scope,
+    recipient_domain,
+    sender_domain,
+    from,
+    sent_to,
+    from_member,
+    sent_to_member,
+    header_contains,
+    header_matches,
+    sender_ip,
+    message_type,
+    scl_over,
+    size_over,
+];
 
 fn senders(rule: &Rule, s: &Subject<'_>, raw: &[u8]) -> Vec<String> {
     let header = || fields::get(raw, "From").and_then(|v| fields::address_in(&v));
@@ -118,7 +137,8 @@ fn senders(rule: &Rule, s: &Subject<'_>, raw: &[u8]) -> Vec<String> {
 
 fn from_scope(rule: &Rule, x: &str, s: &Subject<'_>, raw: &[u8]) -> Option<bool> {
     let wanted = text(rule, &format!("{x}FromScope"))?;
-    let header = fields::get(raw, "From").and_then(|v| fields::address_in(&v)).unwrap_or_else(|| s.envelope_from.to_lowercase());
+    let header =
+        fields::get(raw, "From").and_then(|v| fields::address_in(&v)).unwrap_or_else(|| s.envelope_from.to_lowercase());
     let own = s.tenant.accepted_domain(&fields::domain_of(&header)).is_some();
     let trusted = s.authenticated && (s.internal || !s.switches.in_organization_needs_internal);
     Some(match wanted {
@@ -138,7 +158,9 @@ fn sent_to_scope(rule: &Rule, x: &str, s: &Subject<'_>, _: &[u8]) -> Option<bool
 
 fn in_domains(address: &str, domains: &[String]) -> bool {
     let domain = fields::domain_of(address);
-    domains.iter().any(|d| domain.eq_ignore_ascii_case(d) || domain.to_lowercase().ends_with(&format!(".{}", d.to_lowercase())))
+    domains
+        .iter()
+        .any(|d| domain.eq_ignore_ascii_case(d) || domain.to_lowercase().ends_with(&format!(".{}", d.to_lowercase())))
 }
 
 fn given(rule: &Rule, x: &str, key: &str) -> Option<Vec<String>> {
@@ -166,8 +188,21 @@ fn sent_to(rule: &Rule, x: &str, s: &Subject<'_>, _: &[u8]) -> Option<bool> {
 
 /// Group conditions match primary addresses only (S33).
 fn member_of(s: &Subject<'_>, address: &str, groups: &[String]) -> bool {
-    let Some(user) = s.tenant.users.iter().find(|u| u.addresses.first().is_some_and(|a| a.eq_ignore_ascii_case(address))) else { return false };
-    groups.iter().filter_map(|g| s.tenant.groups.iter().find(|x| x.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(g)) || x.display_name.eq_ignore_ascii_case(g) || x.id.to_string() == *g)).any(|g| g.members.contains(&user.id))
+    let Some(user) =
+        s.tenant.users.iter().find(|u| u.addresses.first().is_some_and(|a| a.eq_ignore_ascii_case(address)))
+    else {
+        return false;
+    };
+    groups
+        .iter()
+        .filter_map(|g| {
+            s.tenant.groups.iter().find(|x| {
+                x.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(g))
+                    || x.display_name.eq_ignore_ascii_case(g)
+                    || x.id.to_string() == *g
+            })
+        })
+        .any(|g| g.members.contains(&user.id))
 }
 
 fn from_member(rule: &Rule, x: &str, s: &Subject<'_>, raw: &[u8]) -> Option<bool> {
@@ -191,7 +226,10 @@ fn header_contains(rule: &Rule, x: &str, _: &Subject<'_>, raw: &[u8]) -> Option<
 
 fn header_matches(rule: &Rule, x: &str, _: &Subject<'_>, raw: &[u8]) -> Option<bool> {
     let name = text(rule, &format!("{x}HeaderMatchesMessageHeader"))?;
-    let patterns: Vec<regex::Regex> = list(rule, &format!("{x}HeaderMatchesPatterns")).iter().filter_map(|p| regex::RegexBuilder::new(p).case_insensitive(true).build().ok()).collect();
+    let patterns: Vec<regex::Regex> = list(rule, &format!("{x}HeaderMatchesPatterns"))
+        .iter()
+        .filter_map(|p| regex::RegexBuilder::new(p).case_insensitive(true).build().ok())
+        .collect();
     Some(values(raw, name).iter().any(|v| patterns.iter().any(|p| p.is_match(v))))
 }
 
@@ -210,7 +248,10 @@ fn message_type(rule: &Rule, x: &str, _: &Subject<'_>, raw: &[u8]) -> Option<boo
         "AutoForward" => fields::get(raw, "X-MS-Exchange-Inbox-Rules-Loop").is_some(),
         "Encrypted" => kind.contains("pkcs7-mime") || kind.contains("multipart/encrypted"),
         "Signed" => kind.contains("multipart/signed"),
-        "Calendaring" => kind.contains("text/calendar") || String::from_utf8_lossy(raw).to_lowercase().contains("content-type: text/calendar"),
+        "Calendaring" => {
+            kind.contains("text/calendar")
+                || String::from_utf8_lossy(raw).to_lowercase().contains("content-type: text/calendar")
+        }
         "PermissionControlled" => kind.contains("rpmsg"),
         "ReadReceipt" => kind.contains("disposition-notification"),
         _ => false,
@@ -256,6 +297,7 @@ fn act(rule: &Rule, outcome: &mut Outcome, s: &Subject<'_>) {
     outcome.quarantine |= flag(rule, "Quarantine");
     outcome.delete |= flag(rule, "DeleteMessage");
     if let Some(reason) = text(rule, "RejectMessageReasonText") {
-        outcome.reject = Some(format!("550 {} {reason}", text(rule, "RejectMessageEnhancedStatusCode").unwrap_or("5.7.1")));
+        outcome.reject =
+            Some(format!("550 {} {reason}", text(rule, "RejectMessageEnhancedStatusCode").unwrap_or("5.7.1")));
     }
 }

@@ -29,7 +29,12 @@ pub enum Tls {
     /// Used when offered, nothing is verified.
     Opportunistic,
     /// Mandatory; the chain is verified by these roots, and the name when one is given.
-    Required { roots: Arc<RootCertStore>, verify_chain: bool, name: Option<String>, client: Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)> },
+    Required {
+        roots: Arc<RootCertStore>,
+        verify_chain: bool,
+        name: Option<String>,
+        client: Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>,
+    },
 }
 
 /// What the host said.
@@ -44,13 +49,30 @@ pub struct Said {
 struct AcceptAny(Arc<rustls::crypto::CryptoProvider>);
 
 impl rustls::client::danger::ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: &ServerName<'_>, _: &[u8], _: UnixTime) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
         Ok(rustls::client::danger::ServerCertVerified::assertion())
     }
-    fn verify_tls12_signature(&self, m: &[u8], c: &CertificateDer<'_>, d: &DigitallySignedStruct) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        m: &[u8],
+        c: &CertificateDer<'_>,
+        d: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls12_signature(m, c, d, &self.0.signature_verification_algorithms)
     }
-    fn verify_tls13_signature(&self, m: &[u8], c: &CertificateDer<'_>, d: &DigitallySignedStruct) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        m: &[u8],
+        c: &CertificateDer<'_>,
+        d: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls13_signature(m, c, d, &self.0.signature_verification_algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -72,7 +94,9 @@ pub async fn send(target: &Target, envelope: &Envelope, raw: &[u8]) -> Result<Sa
     if let Some(source) = target.source {
         socket.bind(SocketAddr::new(source, 0)).map_err(|e| format!("source address {source}: {e}"))?;
     }
-    let connected = tokio::time::timeout(limits::CONNECT, socket.connect(target.address)).await.map_err(|_| "450 4.4.315 Connection timed out".to_owned())?;
+    let connected = tokio::time::timeout(limits::CONNECT, socket.connect(target.address))
+        .await
+        .map_err(|_| "450 4.4.315 Connection timed out".to_owned())?;
     let tcp = connected.map_err(|_| format!("450 4.4.316 Connection refused [Message=Socket error code 10061] [LastAttemptedServerName={}] [LastAttemptedIP={}]", target.host, target.address))?;
     let _ = tcp.set_nodelay(true);
     let mut io: Io = BufReader::new(Box::new(tcp));
@@ -81,11 +105,19 @@ pub async fn send(target: &Target, envelope: &Envelope, raw: &[u8]) -> Result<Sa
     let starttls = offered.iter().any(|l| l.eq_ignore_ascii_case("STARTTLS"));
     let wanted = !matches!(target.tls, Tls::Never);
     if wanted && starttls {
-        command(&mut io, "STARTTLS").await.and_then(|r| if r.starts_with('2') { Ok(r) } else { Err(format!("450 4.4.317 Cannot connect to remote server [Message={r}]")) })?;
+        command(&mut io, "STARTTLS").await.and_then(|r| {
+            if r.starts_with('2') {
+                Ok(r)
+            } else {
+                Err(format!("450 4.4.317 Cannot connect to remote server [Message={r}]"))
+            }
+        })?;
         io = BufReader::new(secure(target, io).await?);
         offered = ehlo(&mut io, &target.helo).await?;
     } else if matches!(target.tls, Tls::Required { .. }) {
-        return Err("450 4.4.317 Cannot connect to remote server [Message=451 5.7.3 STARTTLS is required to send mail]".into());
+        return Err(
+            "450 4.4.317 Cannot connect to remote server [Message=451 5.7.3 STARTTLS is required to send mail]".into(),
+        );
     }
     let said = transaction(&mut io, target, &offered, envelope, raw).await;
     let _ = io.write_all(b"QUIT\r\n").await;
@@ -94,52 +126,116 @@ pub async fn send(target: &Target, envelope: &Envelope, raw: &[u8]) -> Result<Sa
 
 async fn secure(target: &Target, io: Io) -> Result<Box<dyn Stream>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider.clone())));
     let mut config = match &target.tls {
-        Tls::Required { client: Some((chain, key)), .. } => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|e| e.to_string())?,
+        Tls::Required { client: Some((chain, key)), .. } => {
+            builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|e| e.to_string())?
+        }
         _ => builder.with_no_client_auth(),
     };
     config.resumption = rustls::client::Resumption::disabled();
     let name = ServerName::try_from(target.host.clone()).unwrap_or(ServerName::IpAddress(target.address.ip().into()));
-    let fault = |why: String| format!("450 4.4.317 Cannot connect to remote server [Message={why}] [LastAttemptedServerName={}] [LastAttemptedIP={}] [SmtpSecurity=-1;-1]", target.host, target.address);
+    let fault = |why: String| {
+        format!(
+            "450 4.4.317 Cannot connect to remote server [Message={why}] [LastAttemptedServerName={}] [LastAttemptedIP={}] [SmtpSecurity=-1;-1]",
+            target.host, target.address
+        )
+    };
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, io.into_inner());
-    let tls = tokio::time::timeout(limits::CONNECT, handshake).await.map_err(|_| fault("TLS handshake timed out".into()))?.map_err(|e| fault(format!("TLS handshake failed: {e}")))?;
+    let tls = tokio::time::timeout(limits::CONNECT, handshake)
+        .await
+        .map_err(|_| fault("TLS handshake timed out".into()))?
+        .map_err(|e| fault(format!("TLS handshake failed: {e}")))?;
     if let Tls::Required { roots, verify_chain, name, .. } = &target.tls {
-        judge(tls.get_ref().1.peer_certificates().unwrap_or_default(), roots, *verify_chain, name.as_deref(), provider).map_err(fault)?;
+        judge(tls.get_ref().1.peer_certificates().unwrap_or_default(), roots, *verify_chain, name.as_deref(), provider)
+            .map_err(fault)?;
     }
     Ok(Box::new(tls))
 }
 
-fn judge(chain: &[CertificateDer<'static>], roots: &Arc<RootCertStore>, verify_chain: bool, name: Option<&str>, provider: Arc<rustls::crypto::CryptoProvider>) -> Result<(), String> {
+fn judge(
+    chain: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
+    verify_chain: bool,
+    name: Option<&str>,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<(), String> {
     let Some((leaf, above)) = chain.split_first() else { return Err("no certificate was presented".into()) };
     if !verify_chain {
         return Ok(());
     }
-    let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build().map_err(|e| e.to_string())?;
+    let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.clone(), provider)
+        .build()
+        .map_err(|e| e.to_string())?;
     let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|e| e.to_string())?;
     let subject = parsed.subject().to_string();
-    let sans: Vec<String> = parsed.subject_alternative_name().ok().flatten().map(|s| s.value.general_names.iter().filter_map(|n| if let x509_parser::extensions::GeneralName::DNSName(d) = n { Some(d.to_lowercase()) } else { None }).collect()).unwrap_or_default();
-    let matches = |pattern: &str| sans.iter().any(|s| *s == pattern.to_lowercase() || pattern.strip_prefix("*.").is_some_and(|suffix| s.ends_with(&format!(".{suffix}"))) || s.strip_prefix("*.").is_some_and(|suffix| pattern.split_once('.').is_some_and(|(_, rest)| rest == suffix)));
+    let sans: Vec<String> = parsed
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|s| {
+            s.value
+                .general_names
+                .iter()
+                .filter_map(|n| {
+                    if let x509_parser::extensions::GeneralName::DNSName(d) = n { Some(d.to_lowercase()) } else { None }
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    let matches = |pattern: &str| {
+        sans.iter().any(|s| {
+            *s == pattern.to_lowercase()
+                || pattern.strip_prefix("*.").is_some_and(|suffix| s.ends_with(&format!(".{suffix}")))
+                || s.strip_prefix("*.")
+                    .is_some_and(|suffix| pattern.split_once('.').is_some_and(|(_, rest)| rest == suffix))
+        })
+    };
     if let Some(expected) = name
         && !matches(expected)
     {
-        return Err(format!("SubjectMismatch Expected Subject: {expected}. Presented Subject: {subject}. Thumbprint:{}", thumbprint(leaf)));
+        return Err(format!(
+            "SubjectMismatch Expected Subject: {expected}. Presented Subject: {subject}. Thumbprint:{}",
+            thumbprint(leaf)
+        ));
     }
     let any = sans.first().map(|s| s.replace("*.", "any.")).unwrap_or_default();
     let any = ServerName::try_from(any).map_err(|_| format!("the certificate names no host: {subject}"))?;
-    rustls::client::danger::ServerCertVerifier::verify_server_cert(&*verifier, leaf, above, &any, &[], UnixTime::now()).map(drop).map_err(|e| format!("UntrustedRoot or invalid chain: {e}. Presented Subject: {subject}"))
+    rustls::client::danger::ServerCertVerifier::verify_server_cert(&*verifier, leaf, above, &any, &[], UnixTime::now())
+        .map(drop)
+        .map_err(|e| format!("UntrustedRoot or invalid chain: {e}. Presented Subject: {subject}"))
 }
 
 fn thumbprint(der: &[u8]) -> String {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref().iter().map(|b| format!("{b:02X}")).collect()
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, der)
+        .as_ref()
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect()
 }
 
-async fn transaction(io: &mut Io, target: &Target, offered: &[String], envelope: &Envelope, raw: &[u8]) -> Result<Said, String> {
+async fn transaction(
+    io: &mut Io,
+    target: &Target,
+    offered: &[String],
+    envelope: &Envelope,
+    raw: &[u8],
+) -> Result<Said, String> {
     let has = |word: &str| offered.iter().any(|l| l.split(' ').next().is_some_and(|w| w.eq_ignore_ascii_case(word)));
-    let needs_utf8 = envelope.smtputf8 || !envelope.from.is_ascii() || envelope.recipients.iter().any(|r| !r.address.is_ascii());
+    let needs_utf8 =
+        envelope.smtputf8 || !envelope.from.is_ascii() || envelope.recipients.iter().any(|r| !r.address.is_ascii());
     if needs_utf8 && !has("SMTPUTF8") {
-        return Ok(Said { recipients: envelope.recipients.iter().map(|_| "550 5.6.7 SMTPUTF8 is not supported by the next host".to_owned()).collect(), data: None });
+        return Ok(Said {
+            recipients: envelope
+                .recipients
+                .iter()
+                .map(|_| "550 5.6.7 SMTPUTF8 is not supported by the next host".to_owned())
+                .collect(),
+            data: None,
+        });
     }
     let mut mail = format!("MAIL FROM:<{}>", envelope.from);
     if has("SIZE") {
@@ -234,7 +330,10 @@ async fn reply(io: &mut Io, within: Duration) -> Result<String, String> {
     loop {
         let mut line = Vec::new();
         let mut limited = (&mut *io).take(limits::COMMAND_OCTETS_MAX as u64);
-        let n = tokio::time::timeout(within, limited.read_until(b'\n', &mut line)).await.map_err(|_| "450 4.4.315 Connection timed out waiting for a reply".to_owned())?.map_err(dropped)?;
+        let n = tokio::time::timeout(within, limited.read_until(b'\n', &mut line))
+            .await
+            .map_err(|_| "450 4.4.315 Connection timed out waiting for a reply".to_owned())?
+            .map_err(dropped)?;
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         if n == 0 || text.len() < 3 {
             return Err("450 4.4.318 Connection was closed abruptly (SuspiciousRemoteServerError)".into());

@@ -31,13 +31,28 @@ impl rustls::server::danger::ClientCertVerifier for AskForAny {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
-    fn verify_client_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
         Ok(rustls::server::danger::ClientCertVerified::assertion())
     }
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -65,9 +80,20 @@ pub(super) async fn serve(transport: Transport, listener: TcpListener) {
 }
 
 fn tls_config(transport: &Transport) -> Result<ServerConfig, crate::pki::PkiError> {
-    let issued = transport.world().pki.issue(&["mail.protection.outlook.com", "*.mail.protection.outlook.com", "*.olc.protection.outlook.com", "outlook.com"], false)?;
+    let issued = transport.world().pki.issue(
+        &[
+            "mail.protection.outlook.com",
+            "*.mail.protection.outlook.com",
+            "*.olc.protection.outlook.com",
+            "outlook.com",
+        ],
+        false,
+    )?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?.with_client_cert_verifier(Arc::new(AskForAny(provider))).with_single_cert(issued.chain, issued.key)?;
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(Arc::new(AskForAny(provider)))
+        .with_single_cert(issued.chain, issued.key)?;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
@@ -97,7 +123,17 @@ enum Next {
 
 impl Session {
     fn new(transport: Transport, peer: SocketAddr) -> Session {
-        Session { transport, peer, helo: String::new(), tls: false, names: Vec::new(), from: None, by_certificate: None, tenants: Vec::new(), connector: None }
+        Session {
+            transport,
+            peer,
+            helo: String::new(),
+            tls: false,
+            names: Vec::new(),
+            from: None,
+            by_certificate: None,
+            tenants: Vec::new(),
+            connector: None,
+        }
     }
 
     async fn run(mut self, tcp: TcpStream, acceptor: TlsAcceptor) -> std::io::Result<()> {
@@ -122,7 +158,24 @@ impl Session {
     fn judge(&self, chain: &[CertificateDer<'static>]) -> Vec<String> {
         let Some((leaf, above)) = chain.split_first() else { return Vec::new() };
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else { return Vec::new() };
-        let mut names: Vec<String> = parsed.subject_alternative_name().ok().flatten().map(|s| s.value.general_names.iter().filter_map(|n| if let x509_parser::extensions::GeneralName::DNSName(d) = n { Some(d.to_lowercase()) } else { None }).collect()).unwrap_or_default();
+        let mut names: Vec<String> = parsed
+            .subject_alternative_name()
+            .ok()
+            .flatten()
+            .map(|s| {
+                s.value
+                    .general_names
+                    .iter()
+                    .filter_map(|n| {
+                        if let x509_parser::extensions::GeneralName::DNSName(d) = n {
+                            Some(d.to_lowercase())
+                        } else {
+                            None
+                        }
+                    })
+                    .collect()
+            })
+            .unwrap_or_default();
         if names.is_empty() {
             names.extend(parsed.subject().iter_common_name().filter_map(|c| c.as_str().ok()).map(str::to_lowercase));
         }
@@ -130,10 +183,24 @@ impl Session {
         let eku_needed = world.state().switches.require_client_auth_eku;
         let has_eku = parsed.extended_key_usage().ok().flatten().is_some_and(|e| e.value.client_auth || e.value.any);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let Ok(verifier) = rustls::client::WebPkiServerVerifier::builder_with_provider(world.pki.roots(), provider).build() else { return Vec::new() };
+        let Ok(verifier) =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(world.pki.roots(), provider).build()
+        else {
+            return Vec::new();
+        };
         let trusted = names.iter().any(|n| {
             let host = n.replace("*.", "any.");
-            ServerName::try_from(host).is_ok_and(|name| rustls::client::danger::ServerCertVerifier::verify_server_cert(&*verifier, leaf, above, &name, &[], UnixTime::now()).is_ok())
+            ServerName::try_from(host).is_ok_and(|name| {
+                rustls::client::danger::ServerCertVerifier::verify_server_cert(
+                    &*verifier,
+                    leaf,
+                    above,
+                    &name,
+                    &[],
+                    UnixTime::now(),
+                )
+                .is_ok()
+            })
         });
         if trusted && (!eku_needed || has_eku) { names } else { Vec::new() }
     }
@@ -198,7 +265,10 @@ impl Session {
         self.reset();
         let size = self.transport.world().state().switches.message_bytes_max;
         let starttls = if self.tls { "" } else { "250-STARTTLS\r\n" };
-        format!("250-{HOST} Hello [{}]\r\n250-SIZE {size}\r\n250-PIPELINING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n{starttls}250-8BITMIME\r\n250-BINARYMIME\r\n250-CHUNKING\r\n250 SMTPUTF8", self.peer.ip())
+        format!(
+            "250-{HOST} Hello [{}]\r\n250-SIZE {size}\r\n250-PIPELINING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n{starttls}250-8BITMIME\r\n250-BINARYMIME\r\n250-CHUNKING\r\n250 SMTPUTF8",
+            self.peer.ip()
+        )
     }
 
     async fn fault(&self, door: &str, line: &str) -> Option<String> {
@@ -223,7 +293,9 @@ impl Session {
         for parameter in parameters.split_whitespace() {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             match key.to_ascii_uppercase().as_str() {
-                "SIZE" if value.parse::<usize>().is_ok_and(|n| n > limit) => return "552 5.3.4 Message size exceeds fixed maximum message size".into(),
+                "SIZE" if value.parse::<usize>().is_ok_and(|n| n > limit) => {
+                    return "552 5.3.4 Message size exceeds fixed maximum message size".into();
+                }
                 "SIZE" => {}
                 "BODY" => envelope.body = Some(value.to_ascii_uppercase()),
                 "SMTPUTF8" => envelope.smtputf8 = true,
@@ -249,9 +321,13 @@ impl Session {
             return answer;
         }
         let Some(envelope) = &mut self.from else { return "503 5.5.2 Need mail command".into() };
-        let Some((address, parameters)) = path(text, "TO:").filter(|(a, _)| a.contains('@')) else { return "501 5.1.3 Invalid address".into() };
+        let Some((address, parameters)) = path(text, "TO:").filter(|(a, _)| a.contains('@')) else {
+            return "501 5.1.3 Invalid address".into();
+        };
         let domain = fields::domain_of(&address);
-        if envelope.recipients.iter().filter(|r| fields::domain_of(&r.address) == domain).count() >= limits::RECIPIENTS_PER_DOMAIN_MAX {
+        if envelope.recipients.iter().filter(|r| fields::domain_of(&r.address) == domain).count()
+            >= limits::RECIPIENTS_PER_DOMAIN_MAX
+        {
             return "452 4.5.3 Too many recipients (AS780090) ".trim_end().into();
         }
         let state = self.transport.world().state();
@@ -342,7 +418,10 @@ impl Session {
                 let size = raw.len();
                 let id = fields::get(&raw, "Message-ID").unwrap_or_else(|| format!("<{}@{HOST}>", Uuid::new_v4()));
                 self.accept(envelope, tenants, connector, raw);
-                format!("250 2.6.0 {id} [InternalId={:014}, Hostname=SIM01MB0001.eurprd01.prod.outlook.com] {size} bytes in 0.001, {size} KB/sec Queued mail for delivery -> 250 2.1.5", Uuid::new_v4().as_u128() % 100_000_000_000_000)
+                format!(
+                    "250 2.6.0 {id} [InternalId={:014}, Hostname=SIM01MB0001.eurprd01.prod.outlook.com] {size} bytes in 0.001, {size} KB/sec Queued mail for delivery -> 250 2.1.5",
+                    Uuid::new_v4().as_u128() % 100_000_000_000_000
+                )
             }
         };
         io.write_all(format!("{reply}\r\n").as_bytes()).await?;
@@ -355,8 +434,22 @@ impl Session {
         distinct.sort();
         distinct.dedup();
         for tenant in distinct {
-            let recipients = envelope.recipients.iter().zip(&tenants).filter(|(_, t)| **t == tenant).map(|(r, _)| r.clone()).collect();
-            let arrived = Arrived { tenant, envelope: Envelope { recipients, ..envelope.clone() }, raw: raw.clone(), ip: self.peer.ip(), helo: self.helo.clone(), connector: connector.clone(), submitted: false };
+            let recipients = envelope
+                .recipients
+                .iter()
+                .zip(&tenants)
+                .filter(|(_, t)| **t == tenant)
+                .map(|(r, _)| r.clone())
+                .collect();
+            let arrived = Arrived {
+                tenant,
+                envelope: Envelope { recipients, ..envelope.clone() },
+                raw: raw.clone(),
+                ip: self.peer.ip(),
+                helo: self.helo.clone(),
+                connector: connector.clone(),
+                submitted: false,
+            };
             self.transport.take(arrived);
         }
     }
@@ -380,7 +473,9 @@ fn path(text: &str, word: &str) -> Option<(String, String)> {
 }
 
 fn enabled_on_premises(t: &Tenant) -> impl Iterator<Item = &serde_json::Map<String, Value>> {
-    t.inbound_connectors.iter().filter(|c| c.get("Enabled") == Some(&true.into()) && c.get("ConnectorType") == Some(&"OnPremises".into()))
+    t.inbound_connectors
+        .iter()
+        .filter(|c| c.get("Enabled") == Some(&true.into()) && c.get("ConnectorType") == Some(&"OnPremises".into()))
 }
 
 fn name_matches(pattern: &str, names: &[String]) -> bool {
@@ -413,9 +508,31 @@ fn by_certificate(state: &State, names: &[String], sender_domain: &str) -> Optio
 }
 
 /// S6–S11: the tenant of a recipient and the connector if Originating, or the refusal.
-fn place(state: &State, by_certificate: &Option<(Uuid, String)>, ip: IpAddr, sender: &str, recipient: &str) -> Result<(Uuid, Option<String>), String> {
+fn place(
+    state: &State,
+    by_certificate: &Option<(Uuid, String)>,
+    ip: IpAddr,
+    sender: &str,
+    recipient: &str,
+) -> Result<(Uuid, Option<String>), String> {
     let (from, to) = (fields::domain_of(sender), fields::domain_of(recipient));
-    let by_ip = || state.tenants.iter().find(|t| t.accepted_domain(&from).is_some() && enabled_on_premises(t).any(|c| c.get("SenderIPAddresses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).any(|net| in_net(net, ip)))).map(|t| (t.id, "by address".to_owned()));
+    let by_ip = || {
+        state
+            .tenants
+            .iter()
+            .find(|t| {
+                t.accepted_domain(&from).is_some()
+                    && enabled_on_premises(t).any(|c| {
+                        c.get("SenderIPAddresses")
+                            .and_then(Value::as_array)
+                            .into_iter()
+                            .flatten()
+                            .filter_map(Value::as_str)
+                            .any(|net| in_net(net, ip))
+                    })
+            })
+            .map(|t| (t.id, "by address".to_owned()))
+    };
     let originating = by_certificate.clone().or_else(by_ip);
     if let Some((tenant, connector)) = originating {
         if let Some(t) = state.tenants.iter().find(|t| t.id == tenant) {
@@ -428,14 +545,30 @@ fn place(state: &State, by_certificate: &Option<(Uuid, String)>, ip: IpAddr, sen
     };
     let restricts = |c: &&serde_json::Map<String, Value>| {
         let yes = |key: &str| c.get(key) == Some(&true.into());
-        let covers = c.get("SenderDomains").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).any(|d| d.contains("smtp:*;") || d.contains(&format!(":{from};")));
-        c.get("Enabled") == Some(&true.into()) && c.get("ConnectorType") == Some(&"Partner".into()) && covers && (yes("RestrictDomainsToCertificate") || yes("RestrictDomainsToIPAddresses"))
+        let covers = c
+            .get("SenderDomains")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|d| d.contains("smtp:*;") || d.contains(&format!(":{from};")));
+        c.get("Enabled") == Some(&true.into())
+            && c.get("ConnectorType") == Some(&"Partner".into())
+            && covers
+            && (yes("RestrictDomainsToCertificate") || yes("RestrictDomainsToIPAddresses"))
     };
-    let address_listed = |c: &serde_json::Map<String, Value>| c.get("SenderIPAddresses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).any(|net| in_net(net, ip));
-    if let Some(c) = t.inbound_connectors.iter().find(restricts) {
-        if !address_listed(c) {
-            return Err("550 5.7.51 TenantInboundAttribution; There is a partner connector configured that matched the message's recipient domain. The connector had either the RestrictDomainsToIPAddresses or RestrictDomainsToCertificate set".into());
-        }
+    let address_listed = |c: &serde_json::Map<String, Value>| {
+        c.get("SenderIPAddresses")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|net| in_net(net, ip))
+    };
+    if let Some(c) = t.inbound_connectors.iter().find(restricts)
+        && !address_listed(c)
+    {
+        return Err("550 5.7.51 TenantInboundAttribution; There is a partner connector configured that matched the message's recipient domain. The connector had either the RestrictDomainsToIPAddresses or RestrictDomainsToCertificate set".into());
     }
     let direct_send_refused = t.organization_config.get("RejectDirectSend") == Some(&true.into());
     if direct_send_refused && t.accepted_domain(&from).is_some() {
@@ -448,8 +581,13 @@ fn place(state: &State, by_certificate: &Option<(Uuid, String)>, ip: IpAddr, sen
 /// S11: directory-based edge blocking of an authoritative domain.
 fn unknown_recipient(t: &Tenant, domain: &str, recipient: &str) -> Result<(), String> {
     let authoritative = t.accepted_domain(domain).is_some_and(|d| d.domain_type == "Authoritative");
-    let known = t.user_by_address(recipient).is_some_and(|u| !u.mailbox_type.is_empty()) || t.group_by_address(recipient).is_some();
-    if authoritative && !known { Err(format!("550 5.4.1 Recipient address rejected: Access denied. AS(201806281) [{HOST}]")) } else { Ok(()) }
+    let known = t.user_by_address(recipient).is_some_and(|u| !u.mailbox_type.is_empty())
+        || t.group_by_address(recipient).is_some();
+    if authoritative && !known {
+        Err(format!("550 5.4.1 Recipient address rejected: Access denied. AS(201806281) [{HOST}]"))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn in_net(net: &str, ip: IpAddr) -> bool {
@@ -460,7 +598,8 @@ pub(super) fn in_net(net: &str, ip: IpAddr) -> bool {
 async fn read_line<S: AsyncBufRead + Unpin>(io: &mut S) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
-        let mut limited = (&mut *io).take((limits::COMMAND_OCTETS_MAX - line.len().min(limits::COMMAND_OCTETS_MAX)) as u64);
+        let mut limited =
+            (&mut *io).take((limits::COMMAND_OCTETS_MAX - line.len().min(limits::COMMAND_OCTETS_MAX)) as u64);
         let n = tokio::time::timeout(limits::IDLE, limited.read_until(b'\n', &mut line)).await??;
         if n == 0 || line.len() >= limits::COMMAND_OCTETS_MAX {
             return Ok(None);

@@ -16,6 +16,8 @@ pub struct Door {
 pub struct Stored {
     pub sender: String,
     pub recipient: String,
+    /// What the world tests tell messages apart by.
+    #[allow(dead_code)]
     pub message_id: String,
     pub raw: Vec<u8>,
 }
@@ -36,19 +38,21 @@ impl Door {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Result<Value> {
-        self.answer(self.http.post(format!("{}{path}", self.base)).json(&body)).await.with_context(|| format!("POST {path}"))
+        self.answer(self.http.post(format!("{}{path}", self.base)).json(&body))
+            .await
+            .with_context(|| format!("POST {path}"))
     }
 
     pub async fn patch(&self, path: &str, body: Value) -> Result<Value> {
-        self.answer(self.http.patch(format!("{}{path}", self.base)).json(&body)).await.with_context(|| format!("PATCH {path}"))
+        self.answer(self.http.patch(format!("{}{path}", self.base)).json(&body))
+            .await
+            .with_context(|| format!("PATCH {path}"))
     }
 
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
-        self.answer(self.http.get(format!("{}{path}", self.base)).query(query)).await.with_context(|| format!("GET {path}"))
-    }
-
-    pub async fn delete(&self, path: &str) -> Result<Value> {
-        self.answer(self.http.delete(format!("{}{path}", self.base))).await.with_context(|| format!("DELETE {path}"))
+        self.answer(self.http.get(format!("{}{path}", self.base)).query(query))
+            .await
+            .with_context(|| format!("GET {path}"))
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
@@ -62,12 +66,18 @@ impl Door {
 
     /// As a user of the tenant, from her own mailbox.
     pub async fn submit(&self, tenant: &str, from: &str, to: &[String], raw: &[u8]) -> Result<()> {
-        self.post("/submit", json!({"tenant": tenant, "from": from, "to": to, "raw_base64": STANDARD.encode(raw)})).await.map(drop)
+        self.post("/submit", json!({"tenant": tenant, "from": from, "to": to, "raw_base64": STANDARD.encode(raw)}))
+            .await
+            .map(drop)
     }
 
     /// As an outside server, over real SMTP.
     pub async fn send_from_internet(&self, from: &str, to: &[String], raw: &[u8], smtputf8: bool) -> Result<Value> {
-        self.post("/internet/send", json!({"from": from, "to": to, "raw_base64": STANDARD.encode(raw), "smtputf8": smtputf8})).await
+        self.post(
+            "/internet/send",
+            json!({"from": from, "to": to, "raw_base64": STANDARD.encode(raw), "smtputf8": smtputf8}),
+        )
+        .await
     }
 
     pub async fn idle(&self, timeout_secs: u64) -> Result<bool> {
@@ -78,9 +88,17 @@ impl Door {
     /// What lies in a mailbox of the tenant or of the outside world.
     pub async fn mailbox(&self, address: &str, outside: bool) -> Result<Vec<Stored>> {
         let list = self.get(if outside { "/external" } else { "/mailbox" }, &[("address", address)]).await?;
-        let list = list.as_array().or_else(|| list.get("messages").and_then(Value::as_array)).cloned().unwrap_or_default();
+        let list =
+            list.as_array().or_else(|| list.get("messages").and_then(Value::as_array)).cloned().unwrap_or_default();
         list.iter()
-            .map(|m| Ok(Stored { sender: text(m, "sender"), recipient: text(m, "recipient"), message_id: text(m, "message_id"), raw: bytes(m)? }))
+            .map(|m| {
+                Ok(Stored {
+                    sender: text(m, "sender"),
+                    recipient: text(m, "recipient"),
+                    message_id: text(m, "message_id"),
+                    raw: bytes(m)?,
+                })
+            })
             .collect()
     }
 
@@ -92,7 +110,14 @@ impl Door {
             .unwrap_or_default()
             .iter()
             .map(|m| {
-                let recipients = m.get("recipients").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+                let recipients = m
+                    .get("recipients")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect();
                 Ok(WireCopy { leg: text(m, "leg"), sender: text(m, "sender"), recipients, raw: bytes(m)? })
             })
             .collect()

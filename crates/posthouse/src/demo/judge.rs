@@ -24,7 +24,10 @@ impl Seen {
         for message in messages {
             for address in &message.mailboxes {
                 if !mailboxes.contains_key(address) {
-                    mailboxes.insert(address.clone(), stage.door.mailbox(address, message.direction == Direction::Outbound).await?);
+                    mailboxes.insert(
+                        address.clone(),
+                        stage.door.mailbox(address, message.direction == Direction::Outbound).await?,
+                    );
                 }
             }
         }
@@ -35,14 +38,23 @@ impl Seen {
     fn journeys_of(&self, message: &Message) -> Vec<&JourneyEntry> {
         let id = message_id(&message.raw);
         let ours = |e: &&JourneyEntry| {
-            e.direction == Some(message.direction) && e.sender == message.sender && (e.message_id == id || id.is_none()) && e.recipients.iter().any(|r| message.recipients.contains(r) || message.mailboxes.contains(r))
+            e.direction == Some(message.direction)
+                && e.sender == message.sender
+                && (e.message_id == id || id.is_none())
+                && e.recipients.iter().any(|r| message.recipients.contains(r) || message.mailboxes.contains(r))
         };
         self.journeys.iter().filter(ours).collect()
     }
 
     fn copies<'a>(&'a self, message: &'a Message) -> impl Iterator<Item = &'a Stored> {
         let body = body_of(&message.raw);
-        message.mailboxes.iter().flat_map(move |address| self.mailboxes.get(address).into_iter().flatten().filter(move |m| m.sender == message.sender && body_of(&m.raw) == body))
+        message.mailboxes.iter().flat_map(move |address| {
+            self.mailboxes
+                .get(address)
+                .into_iter()
+                .flatten()
+                .filter(move |m| m.sender == message.sender && body_of(&m.raw) == body)
+        })
     }
 }
 
@@ -90,15 +102,26 @@ impl Report {
         let mut rows = Vec::new();
         for judged in &self.messages {
             match judged.message.split_once('/') {
-                Some((folder, _)) if judged.message.ends_with(|c: char| c.is_alphanumeric()) && judged.message.contains('/') && !judged.message.contains(' ') => folders.entry(folder).or_default().push(judged),
+                Some((folder, _))
+                    if judged.message.ends_with(|c: char| c.is_alphanumeric())
+                        && judged.message.contains('/')
+                        && !judged.message.contains(' ') =>
+                {
+                    folders.entry(folder).or_default().push(judged)
+                }
                 _ => rows.push(row(judged)),
             }
         }
-        let mut out = show::table(["message", "way", "verdict", "why", "ms", "where it ended", "as expected"], rows).to_string();
+        let mut out =
+            show::table(["message", "way", "verdict", "why", "ms", "where it ended", "as expected"], rows).to_string();
         for (folder, judged) in folders {
             let held = judged.iter().filter(|j| j.verdict == "held").count();
             let wrong = judged.iter().filter(|j| !j.ok()).count();
-            out += &format!("\n{folder}: {} journeys, {held} held with a reason, {} came back untouched, {wrong} not as expected", judged.len(), judged.len() - held - wrong);
+            out += &format!(
+                "\n{folder}: {} journeys, {held} held with a reason, {} came back untouched, {wrong} not as expected",
+                judged.len(),
+                judged.len() - held - wrong
+            );
         }
         for judged in self.messages.iter().filter(|j| !j.ok()) {
             let failed: Vec<_> = judged.checks.iter().filter(|(_, ok)| !**ok).map(|(what, _)| *what).collect();
@@ -113,7 +136,15 @@ impl Report {
 
 fn row(judged: &Judged) -> [String; 7] {
     let ok = if judged.ok() { "yes" } else { "NO" };
-    [judged.message.clone(), judged.way.into(), judged.verdict.clone(), show::short(&judged.why, 70), format!("{:.0}", judged.milliseconds), show::short(&judged.ended, 60), ok.into()]
+    [
+        judged.message.clone(),
+        judged.way.into(),
+        judged.verdict.clone(),
+        show::short(&judged.why, 70),
+        format!("{:.0}", judged.milliseconds),
+        show::short(&judged.ended, 60),
+        ok.into(),
+    ]
 }
 
 /// Holds one message against all that was seen.
@@ -138,13 +169,27 @@ pub fn judge(message: &Message, seen: &Seen) -> Judged {
     } else {
         arrived(message, seen, &copies, &mut checks);
     }
-    let why = journeys.iter().flat_map(|j| j.decision.iter().flat_map(|d| d.reasons.clone()).chain(j.findings.iter().map(|f| f.summary.clone()))).next();
+    let why = journeys
+        .iter()
+        .flat_map(|j| {
+            j.decision.iter().flat_map(|d| d.reasons.clone()).chain(j.findings.iter().map(|f| f.summary.clone()))
+        })
+        .next();
     Judged {
         message: message.name.clone(),
         way: message.direction.as_str(),
-        verdict: if held { "held" } else if back { "passed" } else { "?" }.into(),
+        verdict: if held {
+            "held"
+        } else if back {
+            "passed"
+        } else {
+            "?"
+        }
+        .into(),
         why: why.unwrap_or_else(|| "nothing found against it".into()),
-        milliseconds: journeys.iter().flat_map(|j| &j.steps).map(|s| s.micros).sum::<u64>() as f64 / 1000.0 / journeys.len().max(1) as f64,
+        milliseconds: journeys.iter().flat_map(|j| &j.steps).map(|s| s.micros).sum::<u64>() as f64
+            / 1000.0
+            / journeys.len().max(1) as f64,
         ended: if held { "held here".into() } else { message.mailboxes.join(", ") },
         checks,
     }
@@ -152,10 +197,20 @@ pub fn judge(message: &Message, seen: &Seen) -> Judged {
 
 /// What must be true of a message that was passed.
 fn arrived(message: &Message, seen: &Seen, copies: &[&Stored], checks: &mut BTreeMap<&'static str, bool>) {
-    let everywhere = message.mailboxes.iter().all(|address| copies.iter().filter(|c| c.recipient.eq_ignore_ascii_case(address)).count() == 1);
+    let everywhere = message
+        .mailboxes
+        .iter()
+        .all(|address| copies.iter().filter(|c| c.recipient.eq_ignore_ascii_case(address)).count() == 1);
     checks.insert("is in every mailbox exactly once", everywhere);
-    checks.insert("no recipient sees a mark of ours", copies.iter().all(|c| !has_field(&c.raw, "x-posthouse-pass") && !has_field(&c.raw, "x-posthouse-route")));
-    let same = |w: &&WireCopy| w.sender == message.sender && body_of(&w.raw) == body_of(&message.raw) && w.recipients.iter().any(|r| message.recipients.contains(r) || message.mailboxes.contains(r));
+    checks.insert(
+        "no recipient sees a mark of ours",
+        copies.iter().all(|c| !has_field(&c.raw, "x-posthouse-pass") && !has_field(&c.raw, "x-posthouse-route")),
+    );
+    let same = |w: &&WireCopy| {
+        w.sender == message.sender
+            && body_of(&w.raw) == body_of(&message.raw)
+            && w.recipients.iter().any(|r| message.recipients.contains(r) || message.mailboxes.contains(r))
+    };
     let out: Vec<_> = seen.wire.iter().filter(|w| w.leg == "to_gateway").filter(same).collect();
     let back: Vec<_> = seen.wire.iter().filter(|w| w.leg == "from_gateway").filter(same).collect();
     let untouched = !out.is_empty() && out.iter().all(|o| back.iter().any(|b| came_back_untouched(&o.raw, &b.raw)));
@@ -202,7 +257,9 @@ fn has_field(raw: &[u8], name: &str) -> bool {
 /// Exchange's own words on the second pass, topmost field first.
 fn dkim_passed(raw: &[u8]) -> bool {
     let message = mail::Message::parse(bytes::Bytes::copy_from_slice(raw));
-    ["Authentication-Results", "X-MS-Exchange-Authentication-Results"].iter().any(|name| message.header_values(name).first().is_some_and(|v| v.contains("dkim=pass")))
+    ["Authentication-Results", "X-MS-Exchange-Authentication-Results"]
+        .iter()
+        .any(|name| message.header_values(name).first().is_some_and(|v| v.contains("dkim=pass")))
 }
 
 fn message_id(raw: &[u8]) -> Option<String> {

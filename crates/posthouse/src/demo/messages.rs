@@ -34,11 +34,17 @@ pub struct Cast {
 }
 
 fn head(from: &str, to: &str, subject: &str, id: &str) -> String {
-    format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\nDate: Tue, 24 Nov 2026 09:00:00 +0000\r\nMessage-ID: <{id}@demo.example>\r\nMIME-Version: 1.0\r\n")
+    format!(
+        "From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\nDate: Tue, 24 Nov 2026 09:00:00 +0000\r\nMessage-ID: <{id}@demo.example>\r\nMIME-Version: 1.0\r\n"
+    )
 }
 
 fn text(from: &str, to: &str, subject: &str, id: &str, body: &str) -> Vec<u8> {
-    format!("{}Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{body}\r\n", head(from, to, subject, id)).into_bytes()
+    format!(
+        "{}Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{body}\r\n",
+        head(from, to, subject, id)
+    )
+    .into_bytes()
 }
 
 fn with_attachment(from: &str, to: &str, subject: &str, id: &str, name: &str, base64: &str) -> Vec<u8> {
@@ -67,7 +73,8 @@ pub fn all(cast: &Cast) -> Vec<Message> {
     let user = |n: usize| cast.users[n % cast.users.len()].1.clone();
     let (anna, bert, cora) = (user(1), user(2), user(3));
     let boss = &cast.users[4 % cast.users.len()];
-    let picture = base64::engine::general_purpose::STANDARD.encode((0..20_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<u8>>());
+    let picture = base64::engine::general_purpose::STANDARD
+        .encode((0..20_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<u8>>());
     let partner = "Pat Partner <pat@acme.example>";
     let inbound = |name: &str, sender: &str, to: &[&String], raw: Vec<u8>, expected| Message {
         name: name.into(),
@@ -92,47 +99,177 @@ pub fn all(cast: &Cast) -> Vec<Message> {
     let ours = format!("{} <{anna}>", cast.users[1 % cast.users.len()].0);
     use Expected::{Arrives, HeldBy};
     let mut list = vec![
-        inbound("plain text", "pat@acme.example", &[&anna], text(partner, &anna, "Lunch on Friday", "plain-in", "Shall we meet at noon?\r\n.a line that begins with a dot\r\nPat"), Arrives),
-        inbound("multipart with attachment", "pat@acme.example", &[&anna], with_attachment(partner, &anna, "The drawings", "attachment-in", "drawings.bin", &picture), Arrives),
-        inbound("8-bit text", "pat@acme.example", &[&bert], text(partner, &bert, "Gruesse", "eight-bit-in", "Grüße aus Köln – für 20 € gibt es zwei Stück.\r\n日本語も届きます。"), Arrives),
-        inbound("several recipients", "pat@acme.example", &[&anna, &bert, &cora], text(partner, &format!("{anna}, {bert}, {cora}"), "Minutes", "several-in", "The minutes, for all of you."), Arrives),
+        inbound(
+            "plain text",
+            "pat@acme.example",
+            &[&anna],
+            text(
+                partner,
+                &anna,
+                "Lunch on Friday",
+                "plain-in",
+                "Shall we meet at noon?\r\n.a line that begins with a dot\r\nPat",
+            ),
+            Arrives,
+        ),
+        inbound(
+            "multipart with attachment",
+            "pat@acme.example",
+            &[&anna],
+            with_attachment(partner, &anna, "The drawings", "attachment-in", "drawings.bin", &picture),
+            Arrives,
+        ),
+        inbound(
+            "8-bit text",
+            "pat@acme.example",
+            &[&bert],
+            text(
+                partner,
+                &bert,
+                "Gruesse",
+                "eight-bit-in",
+                "Grüße aus Köln – für 20 € gibt es zwei Stück.\r\n日本語も届きます。",
+            ),
+            Arrives,
+        ),
+        inbound(
+            "several recipients",
+            "pat@acme.example",
+            &[&anna, &bert, &cora],
+            text(partner, &format!("{anna}, {bert}, {cora}"), "Minutes", "several-in", "The minutes, for all of you."),
+            Arrives,
+        ),
         inbound("null-sender bounce", "", &[&cora], bounce(&cora), Arrives),
         inbound("calendar invitation", "pat@acme.example", &[&anna], calendar(partner, &anna), Arrives),
         inbound("S/MIME signed", "pat@acme.example", &[&bert], smime(partner, &bert), Arrives),
-        inbound("EICAR attachment", "files@partner.example", &[&anna], with_attachment("Files <files@partner.example>", &anna, "Your invoice", "eicar-in", "invoice.com", &eicar_base64()), HeldBy("eicar")),
+        inbound(
+            "EICAR attachment",
+            "files@partner.example",
+            &[&anna],
+            with_attachment(
+                "Files <files@partner.example>",
+                &anna,
+                "Your invoice",
+                "eicar-in",
+                "invoice.com",
+                &eicar_base64(),
+            ),
+            HeldBy("eicar"),
+        ),
         inbound(
             "display-name impersonation",
             "ceo.office@attacker.example",
             &[&cora],
-            text(&format!("\"{}\" <ceo.office@attacker.example>", boss.0), &cora, "Urgent transfer", "impersonation-in", "Are you at your desk? I need a transfer done today."),
+            text(
+                &format!("\"{}\" <ceo.office@attacker.example>", boss.0),
+                &cora,
+                "Urgent transfer",
+                "impersonation-in",
+                "Are you at your desk? I need a transfer done today.",
+            ),
             HeldBy("impersonation"),
         ),
-        inbound("link that lies", "news@attacker.example", &[&bert], html("Bank <news@attacker.example>", &bert, "Confirm your account", "link-in", "<p>Please sign in at <a href=\"http://login.attacker.example/x\">https://www.mybank.example.com/login</a>.</p>"), HeldBy("link_mismatch")),
-        inbound("forged mark", "ceo@attacker.example", &[&anna], forged(&anna, &with_attachment("Mallory <ceo@attacker.example>", &anna, "Already checked, trust me", "forged-in", "update.com", &eicar_base64())), HeldBy("eicar")),
-        inbound("forged mark, harmless", "ceo@attacker.example", &[&bert], forged(&bert, &text("Mallory <ceo@attacker.example>", &bert, "Hello", "forged-harmless-in", "Nothing in here.")), Arrives),
-        outbound("plain text", &["pat@acme.example"], text(&ours, "pat@acme.example", "Re: Lunch on Friday", "plain-out", "Noon is fine."), Arrives),
-        outbound("multipart with attachment", &["pat@acme.example"], with_attachment(&ours, "pat@acme.example", "Signed drawings", "attachment-out", "drawings.bin", &picture), Arrives),
-        outbound("two outside domains", &["pat@acme.example", "desk@newsletter.example"], text(&ours, "pat@acme.example, desk@newsletter.example", "Order", "two-out", "Vierzig Stück, bitte."), Arrives),
-        outbound("EICAR attachment", &["pat@acme.example"], with_attachment(&ours, "pat@acme.example", "Oops", "eicar-out", "oops.com", &eicar_base64()), HeldBy("eicar")),
+        inbound(
+            "link that lies",
+            "news@attacker.example",
+            &[&bert],
+            html(
+                "Bank <news@attacker.example>",
+                &bert,
+                "Confirm your account",
+                "link-in",
+                "<p>Please sign in at <a href=\"http://login.attacker.example/x\">https://www.mybank.example.com/login</a>.</p>",
+            ),
+            HeldBy("link_mismatch"),
+        ),
+        inbound(
+            "forged mark",
+            "ceo@attacker.example",
+            &[&anna],
+            forged(
+                &anna,
+                &with_attachment(
+                    "Mallory <ceo@attacker.example>",
+                    &anna,
+                    "Already checked, trust me",
+                    "forged-in",
+                    "update.com",
+                    &eicar_base64(),
+                ),
+            ),
+            HeldBy("eicar"),
+        ),
+        inbound(
+            "forged mark, harmless",
+            "ceo@attacker.example",
+            &[&bert],
+            forged(
+                &bert,
+                &text("Mallory <ceo@attacker.example>", &bert, "Hello", "forged-harmless-in", "Nothing in here."),
+            ),
+            Arrives,
+        ),
+        outbound(
+            "plain text",
+            &["pat@acme.example"],
+            text(&ours, "pat@acme.example", "Re: Lunch on Friday", "plain-out", "Noon is fine."),
+            Arrives,
+        ),
+        outbound(
+            "multipart with attachment",
+            &["pat@acme.example"],
+            with_attachment(&ours, "pat@acme.example", "Signed drawings", "attachment-out", "drawings.bin", &picture),
+            Arrives,
+        ),
+        outbound(
+            "two outside domains",
+            &["pat@acme.example", "desk@newsletter.example"],
+            text(&ours, "pat@acme.example, desk@newsletter.example", "Order", "two-out", "Vierzig Stück, bitte."),
+            Arrives,
+        ),
+        outbound(
+            "EICAR attachment",
+            &["pat@acme.example"],
+            with_attachment(&ours, "pat@acme.example", "Oops", "eicar-out", "oops.com", &eicar_base64()),
+            HeldBy("eicar"),
+        ),
     ];
-    let mut utf8 = inbound("SMTPUTF8 addresses", "jürgen@acme.example", &[&anna], text("Jürgen <jürgen@acme.example>", &anna, "Über uns", "utf8-in", "Umlaute im Umschlag."), Arrives);
+    let mut utf8 = inbound(
+        "SMTPUTF8 addresses",
+        "jürgen@acme.example",
+        &[&anna],
+        text("Jürgen <jürgen@acme.example>", &anna, "Über uns", "utf8-in", "Umlaute im Umschlag."),
+        Arrives,
+    );
     utf8.smtputf8 = true;
     list.insert(3, utf8);
-    let mut group = inbound("to a group", "pat@acme.example", &[&cast.group], text(partner, &cast.group, "Season's greetings", "group-in", "To everybody in the group."), Arrives);
+    let mut group = inbound(
+        "to a group",
+        "pat@acme.example",
+        &[&cast.group],
+        text(partner, &cast.group, "Season's greetings", "group-in", "To everybody in the group."),
+        Arrives,
+    );
     group.mailboxes = cast.members.clone();
     list.insert(5, group);
     list
 }
 
 fn html(from: &str, to: &str, subject: &str, id: &str, body: &str) -> Vec<u8> {
-    format!("{}Content-Type: text/html; charset=utf-8\r\n\r\n<html><body>{body}</body></html>\r\n", head(from, to, subject, id)).into_bytes()
+    format!(
+        "{}Content-Type: text/html; charset=utf-8\r\n\r\n<html><body>{body}</body></html>\r\n",
+        head(from, to, subject, id)
+    )
+    .into_bytes()
 }
 
 /// What an attacker would send who has read our source but not the tenant's secret.
 fn forged(to: &str, raw: &[u8]) -> Vec<u8> {
     let _ = to;
     let guess = "0".repeat(64);
-    let mark = format!("X-Posthouse-Pass: v1;00000000-0000-0000-0000-000000000000;{guess};in\r\nX-Posthouse-Route: v1;00000000-0000-0000-0000-000000000000;{guess};in\r\n");
+    let mark = format!(
+        "X-Posthouse-Pass: v1;00000000-0000-0000-0000-000000000000;{guess};in\r\nX-Posthouse-Route: v1;00000000-0000-0000-0000-000000000000;{guess};in\r\n"
+    );
     [mark.as_bytes(), raw].concat()
 }
 

@@ -29,7 +29,8 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     let report = perform(&stage, &args).await?;
     println!("\n{}", report.table());
     if let Some(file) = &args.report {
-        std::fs::write(file, serde_json::to_vec_pretty(&report)?).with_context(|| format!("report {}", file.display()))?;
+        std::fs::write(file, serde_json::to_vec_pretty(&report)?)
+            .with_context(|| format!("report {}", file.display()))?;
     }
     if !args.exit {
         invite(&stage);
@@ -53,7 +54,10 @@ async fn perform(stage: &Stage, args: &DemoArgs) -> Result<Report> {
     for dir in &args.mail {
         messages.extend(from_folder(dir, &messages[0])?);
     }
-    say(&format!("sending {own} messages of our own{} …", if messages.len() > own { format!(" and {} from folders", messages.len() - own) } else { String::new() }));
+    say(&format!(
+        "sending {own} messages of our own{} …",
+        if messages.len() > own { format!(" and {} from folders", messages.len() - own) } else { String::new() }
+    ));
     send_all(stage, &tenant, &messages).await?;
     report.check("the world came to rest", stage.door.idle(REST_SECS).await?);
     let seen = judge::Seen::look(stage, &messages).await?;
@@ -80,7 +84,11 @@ async fn connect(stage: &Stage) -> Result<tenant::Tenant> {
     let mut show = |event: control::Event| {
         println!("  {event}");
         if let Some(code) = event.user_code() {
-            let form = [("user_code", code.to_owned()), ("username", admin["user"].as_str().unwrap_or_default().to_owned()), ("password", admin["password"].as_str().unwrap_or_default().to_owned())];
+            let form = [
+                ("user_code", code.to_owned()),
+                ("username", admin["user"].as_str().unwrap_or_default().to_owned()),
+                ("password", admin["password"].as_str().unwrap_or_default().to_owned()),
+            ];
             let request = browser.post(format!("{login}/common/oauth2/deviceauth")).form(&form);
             tokio::spawn(request.send());
         }
@@ -107,7 +115,12 @@ async fn cast(stage: &Stage, tenant: &tenant::Tenant) -> Result<Cast> {
         let mailbox = |id: &String| directory.mailboxes.iter().find(|m| m.id == *id).map(|m| m.address.clone());
         group.members.iter().map(mailbox).collect()
     };
-    let group = directory.groups.iter().filter(|g| g.mail.is_some()).filter_map(|g| Some((g.mail.clone()?, members(g)?))).find(|(_, m)| (2..20).contains(&m.len()));
+    let group = directory
+        .groups
+        .iter()
+        .filter(|g| g.mail.is_some())
+        .filter_map(|g| Some((g.mail.clone()?, members(g)?)))
+        .find(|(_, m)| (2..20).contains(&m.len()));
     let (group, members) = group.context("the directory has no mail group of two to twenty mailboxes")?;
     anyhow::ensure!(users.len() >= 5, "the directory has {} users with mailboxes; five are needed", users.len());
     Ok(Cast { users, group, members })
@@ -115,12 +128,21 @@ async fn cast(stage: &Stage, tenant: &tenant::Tenant) -> Result<Cast> {
 
 /// Each file once inbound, as it is, and once outbound; bare line feeds of a stored file become the CRLF of mail.
 fn from_folder(dir: &Path, like: &Message) -> Result<Vec<Message>> {
-    let mut files: Vec<_> = std::fs::read_dir(dir).with_context(|| format!("--mail {}", dir.display()))?.flatten().map(|f| f.path()).filter(|f| f.is_file()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .with_context(|| format!("--mail {}", dir.display()))?
+        .flatten()
+        .map(|f| f.path())
+        .filter(|f| f.is_file())
+        .collect();
     files.sort();
     let mut messages = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let raw = crlf(&std::fs::read(file)?);
-        let name = format!("{}/{}", dir.file_name().unwrap_or_default().to_string_lossy(), file.file_name().unwrap_or_default().to_string_lossy());
+        let name = format!(
+            "{}/{}",
+            dir.file_name().unwrap_or_default().to_string_lossy(),
+            file.file_name().unwrap_or_default().to_string_lossy()
+        );
         let tag = format!("{}-{number:05}", dir.file_name().unwrap_or_default().to_string_lossy().to_lowercase());
         let (inside, outside) = (like.recipients[0].clone(), format!("{tag}@acme.example"));
         let as_sent = |direction, sender: &str, to: &str, raw: Vec<u8>| Message {
@@ -161,7 +183,13 @@ async fn send_all(stage: &Stage, tenant: &tenant::Tenant, messages: &[Message]) 
         let mut under_way = tokio::task::JoinSet::new();
         for message in chunk {
             let (door, tenant) = (stage.door.clone(), tenant.id.to_string());
-            let (direction, from, to, raw, smtputf8) = (message.direction, message.sender.clone(), message.recipients.clone(), message.raw.clone(), message.smtputf8);
+            let (direction, from, to, raw, smtputf8) = (
+                message.direction,
+                message.sender.clone(),
+                message.recipients.clone(),
+                message.raw.clone(),
+                message.smtputf8,
+            );
             under_way.spawn(async move {
                 match direction {
                     Direction::Inbound => door.send_from_internet(&from, &to, &raw, smtputf8).await.map(drop),
@@ -190,6 +218,13 @@ fn invite(stage: &Stage) {
     for what in ["trace", "held list", "explain ID", "held release ID", "tenant list", "alerts"] {
         println!("  {program} --config {config} {what}");
     }
-    println!("  curl {}          # the simulator's control door tells what it can do", show::safe(&serde_json::to_value(&stage.simulator.endpoints).unwrap_or_default()["control"].as_str().unwrap_or_default().to_owned()));
+    println!(
+        "  curl {}          # the simulator's control door tells what it can do",
+        show::safe(
+            serde_json::to_value(&stage.simulator.endpoints).unwrap_or_default()["control"]
+                .as_str()
+                .unwrap_or_default()
+        )
+    );
     println!("Ctrl-C ends it.");
 }

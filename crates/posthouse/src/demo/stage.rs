@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::wiring;
 use anyhow::{Context, Result};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use store::Store;
 
 pub const ZONE: &str = "connect.posthouse.example";
@@ -13,7 +13,6 @@ pub const HOSTNAME: &str = "gw.posthouse.example";
 
 /// Everything that runs.
 pub struct Stage {
-    pub dir: PathBuf,
     pub config: Config,
     pub simulator: m365_sim::Simulator,
     pub gateway: gateway::Running,
@@ -23,7 +22,9 @@ pub struct Stage {
 
 impl Stage {
     pub async fn start(dir: &Path) -> Result<Stage> {
-        let simulator = m365_sim::Simulator::start(m365_sim::Options::demo(dir)).await.context("the simulated Microsoft 365 does not start")?;
+        let simulator = m365_sim::Simulator::start(m365_sim::Options::demo(dir))
+            .await
+            .context("the simulated Microsoft 365 does not start")?;
         let endpoints = serde_json::to_value(&simulator.endpoints)?;
         let door = Door::new(endpoints["control"].as_str().unwrap_or_default());
         let authority = door.post("/pki/issuing-ca", json!({})).await?;
@@ -43,7 +44,7 @@ impl Stage {
         door.post("/dns/record", json!({"name": HOSTNAME, "type": "A", "values": ["127.0.0.1"]})).await?;
         door.post("/smtp-ports", json!({"host": HOSTNAME, "port": gateway.smtp_address.port()})).await?;
         door.patch("/switches", json!({"record_wire": true})).await?;
-        Ok(Stage { dir: dir.to_owned(), config, simulator, gateway, store, door })
+        Ok(Stage { config, simulator, gateway, store, door })
     }
 }
 

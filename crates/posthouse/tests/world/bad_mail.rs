@@ -6,8 +6,14 @@ use crate::harness::World;
 /// Each with the name under which it is complained about.
 fn specimens() -> Vec<(&'static str, Vec<u8>)> {
     let head = "From: pat@acme.example\r\nSubject: bad\r\n";
-    let many = (0..10_000).fold(format!("{head}Content-Type: multipart/mixed; boundary=b\r\n\r\n"), |all, n| all + &format!("--b\r\n\r\n{n}\r\n")) + "--b--\r\n";
-    let large = [format!("{head}\r\n").into_bytes(), b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\r\n".repeat(40 * 1024 * 1024 / 65)].concat();
+    let many = (0..10_000).fold(format!("{head}Content-Type: multipart/mixed; boundary=b\r\n\r\n"), |all, n| {
+        all + &format!("--b\r\n\r\n{n}\r\n")
+    }) + "--b--\r\n";
+    let large = [
+        format!("{head}\r\n").into_bytes(),
+        b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\r\n".repeat(40 * 1024 * 1024 / 65),
+    ]
+    .concat();
     vec![
         ("empty", Vec::new()),
         ("one byte", b"x".to_vec()),
@@ -21,7 +27,14 @@ fn specimens() -> Vec<(&'static str, Vec<u8>)> {
         ("LF everywhere", b"From: pat@acme.example\nSubject: unix\n\nbody\n".to_vec()),
         ("smuggling LF.LF", [head.as_bytes(), b"\r\nfirst\n.\nMAIL FROM:<evil@attacker.example>\r\n"].concat()),
         ("smuggling CRLF.CR", [head.as_bytes(), b"\r\nfirst\r\n.\rMAIL FROM:<evil@attacker.example>\r\n"].concat()),
-        ("truncated base64", [head.as_bytes(), b"Content-Transfer-Encoding: base64\r\nContent-Type: application/octet-stream\r\n\r\nQUJDRA=\r\nQU"].concat()),
+        (
+            "truncated base64",
+            [
+                head.as_bytes(),
+                b"Content-Transfer-Encoding: base64\r\nContent-Type: application/octet-stream\r\n\r\nQUJDRA=\r\nQU",
+            ]
+            .concat(),
+        ),
         ("no final line end", [head.as_bytes(), b"\r\nno line end"].concat()),
     ]
 }
@@ -38,7 +51,11 @@ async fn bad_mail_makes_its_journey_unaltered() {
     let to = world.json_directory_addresses().await[2].clone();
     for (number, (name, raw)) in specimens().into_iter().enumerate() {
         let sender = format!("bad-{number}@acme.example");
-        world.door.send_from_internet(&sender, &[to.clone()], &raw, false).await.unwrap_or_else(|e| panic!("{name}: {e:#}"));
+        world
+            .door
+            .send_from_internet(&sender, std::slice::from_ref(&to), &raw, false)
+            .await
+            .unwrap_or_else(|e| panic!("{name}: {e:#}"));
         assert!(world.door.idle(120).await.unwrap(), "{name}: no rest");
         let wire: Vec<WireCopy> = world.door.wire().await.unwrap().into_iter().filter(|w| w.sender == sender).collect();
         let (out, back): (Vec<_>, Vec<_>) = wire.iter().partition(|w| w.leg == "to_gateway");

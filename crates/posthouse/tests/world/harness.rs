@@ -29,7 +29,7 @@ impl Drop for Process {
 }
 
 pub struct World {
-    pub dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     pub config: PathBuf,
     pub endpoints: Value,
     pub door: Door,
@@ -64,7 +64,14 @@ impl World {
     pub async fn start() -> World {
         let dir = tempfile::tempdir().unwrap();
         let ready_file = dir.path().join("sim.json");
-        let simulator = posthouse().args(["sim", "--two-tenants", "--dir"]).arg(dir.path()).arg("--ready-file").arg(&ready_file).stdout(Stdio::null()).spawn().unwrap();
+        let simulator = posthouse()
+            .args(["sim", "--two-tenants", "--dir"])
+            .arg(dir.path())
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let simulator = Process(simulator);
         let endpoints = ready(&ready_file).await;
         let door = Door::new(endpoints["control"].as_str().unwrap());
@@ -78,7 +85,7 @@ impl World {
         door.post("/dns/record", json!({"name": HOSTNAME, "type": "A", "values": ["127.0.0.1"]})).await.unwrap();
         door.post("/smtp-ports", json!({"host": HOSTNAME, "port": gateway_port})).await.unwrap();
         let gateway = serve(&config).await;
-        World { dir, config, endpoints, door, gateway, gateway_port, _simulator: simulator }
+        World { _dir: dir, config, endpoints, door, gateway, gateway_port, _simulator: simulator }
     }
 
     /// A world with Contoso connected.
@@ -96,7 +103,12 @@ impl World {
     }
 
     pub async fn connect_as(&self, user: &str, password: &str) -> (bool, Vec<String>) {
-        let mut child = self.command(&["--json", "tenant", "connect", "--yes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self
+            .command(&["--json", "tenant", "connect", "--yes"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         let mut errors = child.stderr.take().unwrap();
         let (send, mut receive) = tokio::sync::mpsc::unbounded_channel::<String>();
@@ -122,7 +134,10 @@ impl World {
 
     async fn approve(&self, code: &str, user: &str, password: &str) {
         let pem = std::fs::read(self.endpoints["ca_file"].as_str().unwrap()).unwrap();
-        let browser = reqwest::Client::builder().tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).unwrap()).build().unwrap();
+        let browser = reqwest::Client::builder()
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).unwrap())
+            .build()
+            .unwrap();
         let login = self.endpoints["login"].as_str().unwrap();
         let form = [("user_code", code), ("username", user), ("password", password)];
         let _ = browser.post(format!("{login}/common/oauth2/deviceauth")).form(&form).send().await.unwrap();
@@ -154,7 +169,14 @@ impl World {
 async fn serve(config: &Path) -> Process {
     let ready_file = config.with_file_name("gateway.json");
     let _ = std::fs::remove_file(&ready_file);
-    let child = posthouse().arg("--config").arg(config).args(["serve", "--ready-file"]).arg(&ready_file).env("POSTHOUSE_LOG", "error").spawn().unwrap();
+    let child = posthouse()
+        .arg("--config")
+        .arg(config)
+        .args(["serve", "--ready-file"])
+        .arg(&ready_file)
+        .env("POSTHOUSE_LOG", "error")
+        .spawn()
+        .unwrap();
     let process = Process(child);
     ready(&ready_file).await;
     process
@@ -162,7 +184,9 @@ async fn serve(config: &Path) -> Process {
 
 fn find(event: &Value, key: &str) -> Option<String> {
     match event {
-        Value::Object(map) => map.get(key).and_then(Value::as_str).map(str::to_owned).or_else(|| map.values().find_map(|v| find(v, key))),
+        Value::Object(map) => {
+            map.get(key).and_then(Value::as_str).map(str::to_owned).or_else(|| map.values().find_map(|v| find(v, key)))
+        }
         _ => None,
     }
 }
@@ -173,7 +197,11 @@ fn configuration(dir: &Path, endpoints: &Value, gateway_port: u16, dns_port: u16
     let (dir, ca) = (dir.display(), at("ca_file"));
     format!(
         "data_dir = \"{dir}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway_port}\"\nhostname = \"{HOSTNAME}\"\nmicrosoft_ranges = [\"127.0.40.0/24\"]\negress_address = \"127.0.50.1\"\nreturn_port = {return_port}\n[zone]\nname = \"{ZONE}\"\nlisten = \"127.0.0.1:{dns_port}\"\n[certificates]\nauthority_chain = \"{dir}/authority.pem\"\nauthority_key = \"{dir}/authority.key\"\ntrusted_roots = \"{ca}\"\n[dns]\nresolver = \"{}\"\n[microsoft]\nlogin = \"{}\"\ngraph = \"{}\"\nexchange = \"{}\"\nactivity = \"{}\"\nroots = \"{ca}\"\n",
-        at("dns"), at("login"), at("graph"), at("exchange"), at("activity")
+        at("dns"),
+        at("login"),
+        at("graph"),
+        at("exchange"),
+        at("activity")
     )
 }
 
@@ -181,8 +209,18 @@ impl World {
     /// Addresses of user mailboxes of the first tenant, the administrator's first.
     pub async fn json_directory_addresses(&self) -> Vec<String> {
         let tenant = self.tenant_id(0);
-        let list = self.door.post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": "Get-Mailbox", "parameters": {"ResultSize": "Unlimited"}})).await.unwrap();
+        let list = self
+            .door
+            .post(
+                &format!("/tenants/{tenant}/exchange"),
+                json!({"cmdlet": "Get-Mailbox", "parameters": {"ResultSize": "Unlimited"}}),
+            )
+            .await
+            .unwrap();
         let rows = list.as_array().or_else(|| list["value"].as_array()).cloned().unwrap_or_default();
-        rows.iter().filter(|m| m["RecipientTypeDetails"] == "UserMailbox").map(|m| m["PrimarySmtpAddress"].as_str().unwrap().to_lowercase()).collect()
+        rows.iter()
+            .filter(|m| m["RecipientTypeDetails"] == "UserMailbox")
+            .map(|m| m["PrimarySmtpAddress"].as_str().unwrap().to_lowercase())
+            .collect()
     }
 }

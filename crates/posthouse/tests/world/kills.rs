@@ -20,7 +20,11 @@ impl Dice {
 }
 
 fn message(number: usize, to: &str) -> Vec<u8> {
-    let body = if number % 10 == 0 { ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat() } else { format!("Message number {number}.\r\n{}", "text ".repeat(200)) };
+    let body = if number.is_multiple_of(10) {
+        ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat()
+    } else {
+        format!("Message number {number}.\r\n{}", "text ".repeat(200))
+    };
     format!("From: Pat <pat@acme.example>\r\nTo: {to}\r\nSubject: number {number}\r\nMessage-ID: <kill-{number}@acme.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n{body}\r\n").into_bytes()
 }
 
@@ -39,7 +43,14 @@ async fn no_message_is_lost_when_the_gateway_is_killed_at_random_moments() {
                 for number in first..(first + UNDER_WAY).min(MESSAGES) {
                     let (door, to) = (door.clone(), people[number % people.len()].clone());
                     under_way.spawn(async move {
-                        door.send_from_internet("pat@acme.example", &[to.clone()], &message(number, &to), false).await.unwrap();
+                        door.send_from_internet(
+                            "pat@acme.example",
+                            std::slice::from_ref(&to),
+                            &message(number, &to),
+                            false,
+                        )
+                        .await
+                        .unwrap();
                     });
                 }
                 while let Some(done) = under_way.join_next().await {
@@ -82,7 +93,9 @@ async fn check(world: &World, people: &[String]) {
     let mut unanswered: HashMap<String, usize> = HashMap::new();
     for event in world.door.get("/trace", &[]).await.unwrap().as_array().unwrap() {
         if event["event"] == "Defer" {
-            *unanswered.entry(event["message_id"].as_str().unwrap().trim_matches(['<', '>']).to_owned()).or_default() += 1;
+            *unanswered
+                .entry(event["message_id"].as_str().unwrap().trim_matches(['<', '>']).to_owned())
+                .or_default() += 1;
         }
     }
     let mut duplicates = 0;
@@ -96,7 +109,11 @@ async fn check(world: &World, people: &[String]) {
             assert!(!boxes.is_empty(), "{id} is lost");
             assert!(boxes.iter().all(|b| b == right), "{id} is in {boxes:?}, belongs to {right}");
             let again = unanswered.get(&id).copied().unwrap_or(0);
-            assert!(boxes.len() <= 1 + again, "{id} is there {} times, but was sent again only {again} times", boxes.len());
+            assert!(
+                boxes.len() <= 1 + again,
+                "{id} is there {} times, but was sent again only {again} times",
+                boxes.len()
+            );
             duplicates += boxes.len() - 1;
         }
     }

@@ -35,7 +35,13 @@ async fn whoever_is_no_global_administrator_is_refused_and_nothing_is_touched() 
 async fn connecting_twice_changes_nothing_the_second_time() {
     let world = World::connected().await;
     let tenant = world.tenant_id(0);
-    let rules = async || world.door.post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": "Get-TransportRule", "parameters": {}})).await.unwrap();
+    let rules = async || {
+        world
+            .door
+            .post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": "Get-TransportRule", "parameters": {}}))
+            .await
+            .unwrap()
+    };
     let before = rules().await;
     let (ok, events) = world.connect(0).await;
     assert!(ok, "{}", events.join("\n"));
@@ -52,7 +58,11 @@ async fn disconnecting_leaves_nothing_of_ours() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     for cmdlet in ["Get-TransportRule", "Get-InboundConnector", "Get-OutboundConnector", "Get-AcceptedDomain"] {
-        let left = world.door.post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": cmdlet, "parameters": {}})).await.unwrap();
+        let left = world
+            .door
+            .post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": cmdlet, "parameters": {}}))
+            .await
+            .unwrap();
         assert!(!left.to_string().to_lowercase().contains("posthouse"), "{cmdlet} still shows {left}");
     }
     assert_eq!(world.json(&["tenant", "list"]), json!([]));

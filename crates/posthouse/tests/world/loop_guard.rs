@@ -10,8 +10,10 @@ async fn a_rule_that_lost_its_exception_ends_in_the_loop_guard() {
     let change = json!({"cmdlet": "Set-TransportRule", "parameters": {"Identity": "Posthouse inbound", "ExceptIfHeaderMatchesMessageHeader": null, "ExceptIfHeaderMatchesPatterns": null}});
     world.door.post(&format!("/tenants/{tenant}/exchange"), change).await.unwrap();
     let to = world.json_directory_addresses().await[1].clone();
-    let raw = format!("From: pat@acme.example\r\nTo: {to}\r\nSubject: round and round\r\nMessage-ID: <loop@acme.example>\r\n\r\nhello\r\n");
-    world.door.send_from_internet("pat@acme.example", &[to.clone()], raw.as_bytes(), false).await.unwrap();
+    let raw = format!(
+        "From: pat@acme.example\r\nTo: {to}\r\nSubject: round and round\r\nMessage-ID: <loop@acme.example>\r\n\r\nhello\r\n"
+    );
+    world.door.send_from_internet("pat@acme.example", std::slice::from_ref(&to), raw.as_bytes(), false).await.unwrap();
     assert!(world.door.idle(60).await.unwrap(), "the world does not come to rest: a storm");
     let journeys = world.json(&["trace", "--message-id", "loop@acme.example"]);
     let journeys = journeys.as_array().unwrap().clone();

@@ -4,19 +4,30 @@ use crate::harness::{HOSTNAME, World};
 use serde_json::json;
 
 fn a_message(id: &str) -> Vec<u8> {
-    format!("From: pat@acme.example\r\nSubject: relay me\r\nMessage-ID: <{id}@acme.example>\r\n\r\nhello\r\n").into_bytes()
+    format!("From: pat@acme.example\r\nSubject: relay me\r\nMessage-ID: <{id}@acme.example>\r\n\r\nhello\r\n")
+        .into_bytes()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tenants_connector_is_refused_for_now() {
     let world = World::connected().await;
     let other = world.tenant_id(1);
-    let run = async |cmdlet: &str, parameters: serde_json::Value| world.door.post(&format!("/tenants/{other}/exchange"), json!({"cmdlet": cmdlet, "parameters": parameters})).await.unwrap();
+    let run = async |cmdlet: &str, parameters: serde_json::Value| {
+        world
+            .door
+            .post(&format!("/tenants/{other}/exchange"), json!({"cmdlet": cmdlet, "parameters": parameters}))
+            .await
+            .unwrap()
+    };
     run("New-OutboundConnector", json!({"Name": "theirs", "ConnectorType": "OnPremises", "IsTransportRuleScoped": true, "UseMXRecord": false, "SmartHosts": [HOSTNAME], "TlsSettings": "DomainValidation", "TlsDomain": HOSTNAME})).await;
     let guess = format!("v1;{};{};in", world.tenant_id(0), "0".repeat(64));
     run("New-TransportRule", json!({"Name": "steal", "RouteMessageOutboundConnector": "theirs", "SetHeaderName": "X-Posthouse-Route", "SetHeaderValue": guess, "StopRuleProcessing": true})).await;
     let to = world.endpoints["tenants"][1]["admin"]["user"].as_str().unwrap().to_owned();
-    world.door.send_from_internet("pat@acme.example", &[to.clone()], &a_message("stolen"), false).await.unwrap();
+    world
+        .door
+        .send_from_internet("pat@acme.example", std::slice::from_ref(&to), &a_message("stolen"), false)
+        .await
+        .unwrap();
     world.door.idle(60).await.unwrap();
     assert!(world.door.mailbox(&to, false).await.unwrap().is_empty());
     let queue = world.door.get("/queue", &[]).await.unwrap();
@@ -30,16 +41,38 @@ async fn a_rule_with_a_wrong_or_missing_secret_is_refused_for_now() {
     let world = World::connected().await;
     let tenant = world.tenant_id(0);
     let to = world.json_directory_addresses().await[3].clone();
-    for (id, change) in [("wrong", json!({"SetHeaderValue": format!("v1;{tenant};{};in", "0".repeat(64))})), ("missing", json!({"SetHeaderName": null, "SetHeaderValue": null}))] {
+    for (id, change) in [
+        ("wrong", json!({"SetHeaderValue": format!("v1;{tenant};{};in", "0".repeat(64))})),
+        ("missing", json!({"SetHeaderName": null, "SetHeaderValue": null})),
+    ] {
         let mut parameters = change.as_object().unwrap().clone();
         parameters.insert("Identity".into(), "Posthouse inbound".into());
-        world.door.post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": "Set-TransportRule", "parameters": parameters})).await.unwrap();
-        world.door.send_from_internet("pat@acme.example", &[to.clone()], &a_message(id), false).await.unwrap();
+        world
+            .door
+            .post(
+                &format!("/tenants/{tenant}/exchange"),
+                json!({"cmdlet": "Set-TransportRule", "parameters": parameters}),
+            )
+            .await
+            .unwrap();
+        world
+            .door
+            .send_from_internet("pat@acme.example", std::slice::from_ref(&to), &a_message(id), false)
+            .await
+            .unwrap();
         world.door.idle(60).await.unwrap();
         let queue = world.door.get("/queue", &[]).await.unwrap().to_string();
         assert!(queue.contains("451 4.7.1"), "{id}: {queue}");
     }
-    assert!(world.door.mailbox(&to, false).await.unwrap().iter().all(|m| !m.message_id.contains("wrong") && !m.message_id.contains("missing")));
+    assert!(
+        world
+            .door
+            .mailbox(&to, false)
+            .await
+            .unwrap()
+            .iter()
+            .all(|m| !m.message_id.contains("wrong") && !m.message_id.contains("missing"))
+    );
 }
 
 /// Who a client shows itself as.
@@ -63,7 +96,9 @@ async fn offer(world: &World, shows: &Shows, source: Option<&str>) -> String {
     }
     let ca = std::fs::read_to_string(world.endpoints["ca_file"].as_str().unwrap()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in <rustls_pki_types::CertificateDer as rustls_pki_types::pem::PemObject>::pem_slice_iter(ca.as_bytes()) {
+    for certificate in
+        <rustls_pki_types::CertificateDer as rustls_pki_types::pem::PemObject>::pem_slice_iter(ca.as_bytes())
+    {
         roots.add(certificate.unwrap()).unwrap();
     }
     let identity = match shows {
@@ -71,7 +106,13 @@ async fn offer(world: &World, shows: &Shows, source: Option<&str>) -> String {
         _ => None,
     };
     let tls = smtp::tls::client_config(std::sync::Arc::new(roots), identity).unwrap();
-    let target = smtp::Target { address, server_name: HOSTNAME.into(), helo: "stranger.example".into(), source: source.map(|s| s.parse().unwrap()), tls };
+    let target = smtp::Target {
+        address,
+        server_name: HOSTNAME.into(),
+        helo: "stranger.example".into(),
+        source: source.map(|s| s.parse().unwrap()),
+        tls,
+    };
     let mut connection = smtp::Connection::open(&target).await.unwrap();
     let envelope = mail::Envelope::new("pat@acme.example", ["someone@contoso.example"]);
     connection.send(&envelope, &a_message("stranger")).await.unwrap().of(0).to_string()
@@ -86,9 +127,16 @@ fn self_made(name: &str) -> Shows {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_exchange_online_is_refused_and_an_alert_is_raised() {
     let world = World::connected().await;
-    let genuine = world.door.post("/pki/issue", json!({"names": ["mail.protection.outlook.com"], "client_auth": true})).await.unwrap();
-    let other = world.door.post("/pki/issue", json!({"names": ["mail.attacker.example"], "client_auth": true})).await.unwrap();
-    let issued = |v: &serde_json::Value| Shows::Certificate(v["chain_pem"].as_str().unwrap().into(), v["key_pem"].as_str().unwrap().into());
+    let genuine = world
+        .door
+        .post("/pki/issue", json!({"names": ["mail.protection.outlook.com"], "client_auth": true}))
+        .await
+        .unwrap();
+    let other =
+        world.door.post("/pki/issue", json!({"names": ["mail.attacker.example"], "client_auth": true})).await.unwrap();
+    let issued = |v: &serde_json::Value| {
+        Shows::Certificate(v["chain_pem"].as_str().unwrap().into(), v["key_pem"].as_str().unwrap().into())
+    };
     let microsoft = Some("127.0.40.9");
     let untrusted = "451 4.7.1 Mail is taken from Exchange Online only";
     let attempts = [
@@ -132,7 +180,11 @@ async fn a_connected_tenant_cannot_speak_for_another() {
     let rule = json!({"cmdlet": "Set-TransportRule", "parameters": {"Identity": "Posthouse inbound", "SetHeaderValue": format!("v1;{contoso};{};in", "a".repeat(64))}});
     world.door.post(&format!("/tenants/{tailspin}/exchange"), rule).await.unwrap();
     let to = world.endpoints["tenants"][1]["admin"]["user"].as_str().unwrap().to_owned();
-    world.door.send_from_internet("pat@acme.example", &[to.clone()], &a_message("crossing"), false).await.unwrap();
+    world
+        .door
+        .send_from_internet("pat@acme.example", std::slice::from_ref(&to), &a_message("crossing"), false)
+        .await
+        .unwrap();
     world.door.idle(60).await.unwrap();
     let queue = world.door.get("/queue", &[]).await.unwrap().to_string();
     assert!(queue.contains("451 4.7.1"), "{queue}");

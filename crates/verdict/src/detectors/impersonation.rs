@@ -28,14 +28,26 @@ fn judge(evidence: &Evidence<'_>, display: &str, address: &str) -> Option<Findin
         return None;
     }
     let shown = normalise(display);
-    let finding = |summary: String, detail: String| Finding { detector: DETECTOR.id.into(), severity: Severity::Suspicious, summary, details: vec![detail] };
+    let finding = |summary: String, detail: String| Finding {
+        detector: DETECTOR.id.into(),
+        severity: Severity::Suspicious,
+        summary,
+        details: vec![detail],
+    };
     if let Some(real) = evidence.people.get(&shown).filter(|_| is_a_name(&shown)) {
-        return Some(finding(format!("From shows \"{display}\", a user here, but comes from {address}"), format!("the user of that name is {real}")));
+        return Some(finding(
+            format!("From shows \"{display}\", a user here, but comes from {address}"),
+            format!("the user of that name is {real}"),
+        ));
     }
     let claimed = display.split(|c: char| c.is_whitespace() || "<>()\"',;".contains(c)).find(|word| {
-        word.rsplit_once('@').is_some_and(|(local, d)| !local.is_empty() && evidence.own_domains.contains(&d.to_ascii_lowercase()))
+        word.rsplit_once('@')
+            .is_some_and(|(local, d)| !local.is_empty() && evidence.own_domains.contains(&d.to_ascii_lowercase()))
     })?;
-    Some(finding(format!("From shows the address {claimed} but comes from {address}"), format!("display name \"{display}\"")))
+    Some(finding(
+        format!("From shows the address {claimed} but comes from {address}"),
+        format!("display name \"{display}\""),
+    ))
 }
 
 fn is_a_name(normalised: &str) -> bool {
@@ -55,15 +67,38 @@ pub fn normalise(name: &str) -> String {
 /// One lower-case character as a reader takes it; `None` where a reader sees nothing.
 fn fold(c: char) -> Option<char> {
     const LOOK_ALIKES: &[(&str, char)] = &[
-        ("àáâãäåāăąаα", 'a'), ("ç\u{107}čс", 'c'), ("ďđ", 'd'), ("èéêëēėęěеε", 'e'), ("ğģ", 'g'), ("һ", 'h'), ("ìíîïīįıіι", 'i'), ("јʝ", 'j'), ("ķκк", 'k'),
-        ("łľĺļ", 'l'), ("м", 'm'), ("ñńňņ", 'n'), ("òóôõöøōőоο", 'o'), ("рρ", 'p'), ("řŕ", 'r'), ("śšşșѕ", 's'), ("ťţțт", 't'), ("ùúûüūůűųυ", 'u'), ("ν", 'v'), ("ŵ", 'w'), ("хχ", 'x'), ("ýÿу", 'y'), ("źżž", 'z'),
+        ("àáâãäåāăąаα", 'a'),
+        ("ç\u{107}čс", 'c'),
+        ("ďđ", 'd'),
+        ("èéêëēėęěеε", 'e'),
+        ("ğģ", 'g'),
+        ("һ", 'h'),
+        ("ìíîïīįıіι", 'i'),
+        ("јʝ", 'j'),
+        ("ķκк", 'k'),
+        ("łľĺļ", 'l'),
+        ("м", 'm'),
+        ("ñńňņ", 'n'),
+        ("òóôõöøōőоο", 'o'),
+        ("рρ", 'p'),
+        ("řŕ", 'r'),
+        ("śšşșѕ", 's'),
+        ("ťţțт", 't'),
+        ("ùúûüūůűųυ", 'u'),
+        ("ν", 'v'),
+        ("ŵ", 'w'),
+        ("хχ", 'x'),
+        ("ýÿу", 'y'),
+        ("źżž", 'z'),
     ];
     match c {
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' | '\u{300}'..='\u{36f}' => None,
         // full-width forms, U+FF01..U+FF5E
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).and_then(|c| fold(c.to_ascii_lowercase())),
         '"' | '\'' | '.' | '`' | '’' => None,
-        c if c.is_alphanumeric() => Some(LOOK_ALIKES.iter().find(|(all, _)| all.contains(c)).map_or(c, |(_, plain)| *plain)),
+        c if c.is_alphanumeric() => {
+            Some(LOOK_ALIKES.iter().find(|(all, _)| all.contains(c)).map_or(c, |(_, plain)| *plain))
+        }
         _ => Some(' '),
     }
 }
@@ -74,7 +109,15 @@ mod tests {
 
     #[test]
     fn names_are_compared_as_a_reader_takes_them() {
-        for same in ["Jürgen Müller", "MULLER, Jurgen", "\"Jürgen  Müller\"", "Jurgen.Muller".replace('.', " ").as_str(), "Jürgеn Müller", "Ｊｕｒｇｅｎ Muller", "Jur\u{200b}gen Mu\u{308}ller"] {
+        for same in [
+            "Jürgen Müller",
+            "MULLER, Jurgen",
+            "\"Jürgen  Müller\"",
+            "Jurgen.Muller".replace('.', " ").as_str(),
+            "Jürgеn Müller",
+            "Ｊｕｒｇｅｎ Muller",
+            "Jur\u{200b}gen Mu\u{308}ller",
+        ] {
             assert_eq!(normalise(same), "jurgen muller", "{same}");
         }
         assert_ne!(normalise("Jürgen Miller"), "jurgen muller");

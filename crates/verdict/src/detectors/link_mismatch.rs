@@ -45,7 +45,9 @@ fn judge(evidence: &Evidence<'_>, text: &str, href: &str) -> Option<Finding> {
         return None;
     }
     let proven = evidence.proofs.microsoft.iter().chain(&evidence.proofs.own).any(|p| {
-        matches!(p.method.as_str(), "dkim" | "dmarc") && p.result == "pass" && p.domain.as_deref().is_some_and(|d| self::site(d) == claimed)
+        matches!(p.method.as_str(), "dkim" | "dmarc")
+            && p.result == "pass"
+            && p.domain.as_deref().is_some_and(|d| self::site(d) == claimed)
     });
     Some(Finding {
         detector: DETECTOR.id.into(),
@@ -68,7 +70,8 @@ fn links(html: &str) -> Vec<(String, String)> {
             Token::StartTag(tag) if tag.name.as_slice() == b"a" => {
                 links.extend(open.take());
                 let href = tag.attributes.iter().find(|(name, _)| name.as_slice() == b"href");
-                open = href.map(|(_, value)| (String::new(), String::from_utf8_lossy(value.as_slice()).trim().to_owned()));
+                open =
+                    href.map(|(_, value)| (String::new(), String::from_utf8_lossy(value.as_slice()).trim().to_owned()));
             }
             Token::EndTag(tag) if tag.name.as_slice() == b"a" => links.extend(open.take()),
             Token::String(text) => {
@@ -92,7 +95,8 @@ fn host_of_href(href: &str) -> Option<String> {
 
 /// The host that the text names, when the whole text is a web address.
 fn host_of_text(text: &str) -> Option<String> {
-    let seen: String = text.chars().filter(|c| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')).collect();
+    let seen: String =
+        text.chars().filter(|c| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')).collect();
     let seen = seen.trim().trim_matches(|c: char| "<>[]()\"'.,;:".contains(c));
     if seen.is_empty() || seen.contains(char::is_whitespace) || seen.contains('@') {
         return None;
@@ -102,7 +106,14 @@ fn host_of_text(text: &str) -> Option<String> {
     let suffix = psl::suffix(host.as_bytes())?;
     let scheme_or_www = seen.contains("://") || host.starts_with("www.");
     // "file.pdf" or "node.js" looks like a host: without scheme only a known suffix and more than two labels count, or a path
-    let named = suffix.is_known() && suffix.as_bytes().len() < host.len() && (scheme_or_www || host.matches('.').count() > 1 || seen.contains('/') || host.ends_with(".com") || host.ends_with(".org") || host.ends_with(".net"));
+    let named = suffix.is_known()
+        && suffix.as_bytes().len() < host.len()
+        && (scheme_or_www
+            || host.matches('.').count() > 1
+            || seen.contains('/')
+            || host.ends_with(".com")
+            || host.ends_with(".org")
+            || host.ends_with(".net"));
     named.then_some(host)
 }
 

@@ -36,7 +36,15 @@ mod tests {
     fn page() -> String {
         let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
         for d in CATALOGUE {
-            write!(page, "\n## {} (`{}`, {})\n\n{}\n", d.title, d.id, format!("{:?}", d.severity).to_lowercase(), d.prose).unwrap();
+            write!(
+                page,
+                "\n## {} (`{}`, {})\n\n{}\n",
+                d.title,
+                d.id,
+                format!("{:?}", d.severity).to_lowercase(),
+                d.prose
+            )
+            .unwrap();
         }
         page
     }
@@ -59,14 +67,30 @@ mod tests {
         let mut wrong = String::new();
         for case in std::fs::read_dir(cases).unwrap() {
             let dir = case.unwrap().path();
-            let raw = std::fs::read_to_string(dir.join("message.eml")).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
+            let raw =
+                std::fs::read_to_string(dir.join("message.eml")).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
             let raw = raw.replace("{EICAR}", &eicar::test_file());
             let message = mail::Message::parse(raw.into_bytes().into());
             let sender = message.from_address().unwrap_or_default();
-            let proofs = crate::Proofs { microsoft: vec![crate::AuthResult { method: "dmarc".into(), result: "pass".into(), domain: sender.rsplit_once('@').map(|(_, d)| d.to_owned()) }], ..Default::default() };
+            let proofs = crate::Proofs {
+                microsoft: vec![crate::AuthResult {
+                    method: "dmarc".into(),
+                    result: "pass".into(),
+                    domain: sender.rsplit_once('@').map(|(_, d)| d.to_owned()),
+                }],
+                ..Default::default()
+            };
             let envelope = mail::Envelope::new(sender, ["grace@contoso.example"]);
-            let evidence = Evidence { direction: tenant::Direction::Inbound, envelope: &envelope, message: &message, proofs: &proofs, own_domains: &own, people: &people };
-            let seen: String = inspect(&evidence).iter().map(|f| format!("{} {:?} {}\n", f.detector, f.severity, f.summary)).collect();
+            let evidence = Evidence {
+                direction: tenant::Direction::Inbound,
+                envelope: &envelope,
+                message: &message,
+                proofs: &proofs,
+                own_domains: &own,
+                people: &people,
+            };
+            let seen: String =
+                inspect(&evidence).iter().map(|f| format!("{} {:?} {}\n", f.detector, f.severity, f.summary)).collect();
             let expect = dir.join("expect.txt");
             if std::env::var_os("UPDATE_EXPECT").is_some() {
                 std::fs::write(&expect, &seen).unwrap();
