@@ -16,7 +16,7 @@ use tenant::TenantId;
 use tokio::sync::Semaphore;
 
 /// Shared by every session; nothing in it belongs to one message.
-pub struct House {
+pub(crate) struct House {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) tenants: Tenants,
@@ -45,7 +45,7 @@ impl House {
         }
     }
 
-    pub fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
+    pub(crate) fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
         let (config, options) = name_servers(settings.resolver)?;
         let resolver = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default())
             .with_options(options.clone())

@@ -27,10 +27,3 @@ mod zone;
 
 pub use release::release;
 pub use serve::{GatewayError, Running, Settings, start};
-
-#[doc(hidden)]
-pub mod bench {
-    //! Doors for the benchmark alone: one journey without the socket in front of it.
-    pub use crate::house::House;
-    pub use crate::receive::{Received, carry};
-}

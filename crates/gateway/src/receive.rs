@@ -21,7 +21,7 @@ use tenant::{HEADER_PASS, HEADER_ROUTE};
 
 /// A message as it was handed to us, by a peer that proved to be Exchange Online.
 #[derive(Debug)]
-pub struct Received {
+pub(crate) struct Received {
     pub id: String,
     pub at: jiff::Timestamp,
     pub peer: SocketAddr,
@@ -190,7 +190,7 @@ impl Handler for Session {
 }
 
 /// One journey, its alert and its one journal entry. A panic ends this journey and nothing else.
-pub async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
+pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
     let Ok(_room) = house.journeys.acquire().await else { return replies::ours_is_broken(&received.id) };
     let (inside, message) = (house.clone(), received.clone());
     let walk = tokio::spawn(async move {
