@@ -303,7 +303,8 @@ pub struct WireCopy {
 pub struct Fault {
     /// `graph`, `exchange`, `entra`, `smtp_mail`, `smtp_rcpt`, `smtp_data`
     pub door: String,
-    /// Applies where the request (path, cmdlet or command line) contains this; empty = always.
+    /// Applies where the request (path, cmdlet, or SMTP command and `peer=<ip>`) contains each of these words,
+    /// separated by `&&`; empty = always.
     #[serde(default)]
     pub matching: String,
     /// HTTP status, or the whole SMTP reply line, or `drop`.
@@ -318,7 +319,9 @@ pub struct Fault {
 impl State {
     /// Takes one use of a matching fault, if there is one.
     pub fn take_fault(&mut self, door: &str, request: &str) -> Option<Fault> {
-        let fault = self.faults.iter_mut().find(|f| f.times > 0 && f.door == door && request.contains(&f.matching))?;
+        let fault = self.faults.iter_mut().find(|f| {
+            f.times > 0 && f.door == door && f.matching.split("&&").all(|word| request.contains(word.trim()))
+        })?;
         fault.times -= 1;
         Some(fault.clone())
     }

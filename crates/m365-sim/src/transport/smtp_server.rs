@@ -272,7 +272,8 @@ impl Session {
     }
 
     async fn fault(&self, door: &str, line: &str) -> Option<String> {
-        let fault: Fault = self.transport.world().state().take_fault(door, line)?;
+        let fault: Fault =
+            self.transport.world().state().take_fault(door, &format!("{line} peer={}", self.peer.ip()))?;
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         (!fault.answer.is_empty()).then_some(fault.answer)
     }

@@ -103,6 +103,11 @@ impl World {
     }
 
     pub async fn connect_as(&self, user: &str, password: &str) -> (bool, Vec<String>) {
+        self.connect_until(user, password, usize::MAX).await
+    }
+
+    /// The same, but killed (SIGKILL) after so many events.
+    pub async fn connect_until(&self, user: &str, password: &str, events_max: usize) -> (bool, Vec<String>) {
         let mut child = self
             .command(&["--json", "tenant", "connect", "--yes"])
             .stdout(Stdio::piped())
@@ -124,6 +129,9 @@ impl World {
                 self.approve(&code, user, password).await;
             }
             events.push(line);
+            if events.len() >= events_max {
+                child.kill().unwrap();
+            }
         }
         reader.join().unwrap();
         let mut said = String::new();
@@ -132,15 +140,27 @@ impl World {
         (child.wait().unwrap().success(), events)
     }
 
-    async fn approve(&self, code: &str, user: &str, password: &str) {
-        let pem = std::fs::read(self.endpoints["ca_file"].as_str().unwrap()).unwrap();
-        let browser = reqwest::Client::builder()
-            .tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem).unwrap())
-            .build()
-            .unwrap();
+    pub async fn approve(&self, code: &str, user: &str, password: &str) {
+        let browser = self.browser();
         let login = self.endpoints["login"].as_str().unwrap();
         let form = [("user_code", code), ("username", user), ("password", password)];
         let _ = browser.post(format!("{login}/common/oauth2/deviceauth")).form(&form).send().await.unwrap();
+    }
+
+    /// An HTTP client that trusts the simulated world and follows no redirect.
+    pub fn browser(&self) -> reqwest::Client {
+        let pem = std::fs::read(self.endpoints["ca_file"].as_str().unwrap()).unwrap();
+        let roots = reqwest::Certificate::from_pem_bundle(&pem).unwrap();
+        reqwest::Client::builder().tls_certs_only(roots).redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    }
+
+    /// What the first tenant shows of ours, by cmdlet.
+    pub async fn exchange(&self, cmdlet: &str, parameters: Value) -> Value {
+        let tenant = self.tenant_id(0);
+        self.door
+            .post(&format!("/tenants/{tenant}/exchange"), json!({"cmdlet": cmdlet, "parameters": parameters}))
+            .await
+            .unwrap()
     }
 
     pub fn command(&self, args: &[&str]) -> Command {

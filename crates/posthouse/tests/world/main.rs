@@ -10,5 +10,6 @@ mod bad_mail;
 mod kills;
 mod lifecycle;
 mod loop_guard;
+mod returns;
 mod simulator;
 mod trust;
