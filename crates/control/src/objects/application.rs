@@ -26,6 +26,9 @@ pub(crate) struct App {
     pub principal_id: String,
     thumbprint_sha256: [u8; 32],
     key_pem: Secret,
+    certificate_der: Vec<u8>,
+    /// The tenant has the certificate, and the application owns itself. False when the run was cut off before.
+    complete: bool,
 }
 
 impl App {
@@ -46,51 +49,66 @@ impl App {
 }
 
 pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity) -> Result<App> {
-    let tenant = admin.tenant();
-    let known = App::known(work.store, tenant).await?;
+    let known = App::known(work.store, admin.tenant()).await?;
     let found = find(work, admin, known.as_ref()).await?;
-    if let (Some(app), Some(_)) = (&known, &found) {
-        work.show(Event::new(
-            Step::Application,
-            State::Already,
-            format!("“{NAME}” is there (client id {})", app.app_id),
-        ));
-        return Ok(app.clone());
-    }
-    // the key is made before anything is created, and written down before anybody else knows of it
-    let own = certificate::for_application(NAME)?;
-    let application = match found {
-        Some(ours) => ours,
-        None => {
-            work.client
-                .graph_post(
-                    admin,
-                    "applications",
-                    &json!({"displayName": NAME, "signInAudience": "AzureADMyOrg", "notes": NOTES}),
-                )
-                .await?
+    let mut app = match (known, found) {
+        (Some(app), Some(_)) if app.complete => {
+            work.show(Event::new(
+                Step::Application,
+                State::Already,
+                format!("“{NAME}” is there (client id {})", app.app_id),
+            ));
+            return Ok(app);
         }
+        (Some(app), Some(_)) => app,
+        (_, found) => create(work, admin, found).await?,
     };
-    let text = |key: &str| {
-        application[key]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| ControlError::Refused(format!("Microsoft returned an application without {key}")))
-    };
-    let (object_id, app_id) = (text("id")?, text("appId")?);
-    let principal_id = principal(work, admin, &app_id).await?;
-    let app = App { object_id, app_id, principal_id, thumbprint_sha256: own.thumbprint_sha256, key_pem: own.key_pem };
-    let receipt = serde_json::to_value(&app).map_err(|e| ControlError::Refused(e.to_string()))?;
-    work.store.put_step(tenant, RECEIPT, &receipt).await?;
-    let credential = json!({"keyCredentials": [{"type": "AsymmetricX509Cert", "usage": "Verify", "key": STANDARD.encode(&own.der), "displayName": format!("CN={NAME}")}]});
+    let key = STANDARD.encode(&app.certificate_der);
+    let credential = json!({"keyCredentials": [{"type": "AsymmetricX509Cert", "usage": "Verify", "key": key, "displayName": format!("CN={NAME}")}]});
     work.client.graph_patch(admin, &format!("applications/{}", app.object_id), &credential).await?;
     own_itself(work, admin, &app).await?;
+    app.complete = true;
+    write_down(work, admin.tenant(), &app).await?;
     work.show(Event::new(
         Step::Application,
         State::Done,
         format!("“{NAME}” created (client id {}); its key stays here", app.app_id),
     ));
     Ok(app)
+}
+
+/// The key is made before anything is created, and written down before anybody else knows of it.
+async fn create(work: &Work<'_>, admin: &Identity, found: Option<Value>) -> Result<App> {
+    let own = certificate::for_application(NAME)?;
+    let application = match found {
+        Some(ours) => ours,
+        None => {
+            let wanted = json!({"displayName": NAME, "signInAudience": "AzureADMyOrg", "notes": NOTES});
+            work.client.graph_post(admin, "applications", &wanted).await?
+        }
+    };
+    let text = |key: &str| {
+        let value = application[key].as_str().map(str::to_owned);
+        value.ok_or_else(|| ControlError::Refused(format!("Microsoft returned an application without {key}")))
+    };
+    let (object_id, app_id) = (text("id")?, text("appId")?);
+    let principal_id = principal(work, admin, &app_id).await?;
+    let app = App {
+        object_id,
+        app_id,
+        principal_id,
+        thumbprint_sha256: own.thumbprint_sha256,
+        key_pem: own.key_pem,
+        certificate_der: own.der,
+        complete: false,
+    };
+    write_down(work, admin.tenant(), &app).await?;
+    Ok(app)
+}
+
+async fn write_down(work: &Work<'_>, tenant: TenantId, app: &App) -> Result<()> {
+    let receipt = serde_json::to_value(app).map_err(|e| ControlError::Refused(e.to_string()))?;
+    Ok(work.store.put_step(tenant, RECEIPT, &receipt).await?)
 }
 
 /// By its receipt; without one (a cut-off first run), by name and our note.

@@ -74,6 +74,25 @@ async fn connecting_goes_on_wherever_it_was_killed() {
     let world = World::start().await;
     let admin = world.endpoints["tenants"][0]["admin"].clone();
     let (user, password) = (admin["user"].as_str().unwrap(), admin["password"].as_str().unwrap());
+    // cut off between two requests of one step: every change that Graph is asked for fails once
+    for change in [
+        "POST /v1.0/applications",
+        "POST /v1.0/servicePrincipals",
+        "PATCH /v1.0/applications",
+        "owners",
+        "appRoleAssignedTo",
+        "directoryRoles",
+        "POST /v1.0/domains",
+        "PATCH /v1.0/domains",
+    ] {
+        world
+            .door
+            .post("/faults", json!({"door": "graph", "matching": change, "answer": "500", "times": 1}))
+            .await
+            .unwrap();
+        let (ok, events) = world.connect_as(user, password).await;
+        assert!(!ok, "{change} did not fail: {}", events.join("\n"));
+    }
     for events in [4, 6, 12, 16, 18, 20, 22, 24, 26, 28, 31] {
         world.connect_until(user, password, events).await;
     }
