@@ -11,31 +11,46 @@ const NONCE_BYTES: usize = 12;
 
 pub(crate) struct Key(RandomizedNonceKey);
 
+/// Written beside and linked, so that the file is whole from its first moment, whoever else starts or is killed now.
+fn make(path: &Path) -> Result<()> {
+    let failed = |source| StoreError::File { what: format!("key file {}", path.display()), source };
+    let mut key = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| StoreError::Corrupt("the system gave no random bytes".into()))?;
+    let beside = path.with_extension(format!("part-{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
+    file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+    let linked = std::fs::hard_link(&beside, path);
+    std::fs::remove_file(&beside).map_err(failed)?;
+    match linked {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(e)),
+        _ => Ok(()),
+    }
+}
+
 impl Key {
     /// Reads the key file, or makes it on the first start. Refuses one that others can read.
     pub(crate) fn open(path: &Path) -> Result<Key> {
         let failed = |source| StoreError::File { what: format!("key file {}", path.display()), source };
-        let mut key = [0u8; 32];
-        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                aws_lc_rs::rand::fill(&mut key)
-                    .map_err(|_| StoreError::Corrupt("the system gave no random bytes".into()))?;
-                file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                let mut file = std::fs::File::open(path).map_err(failed)?;
-                let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    return Err(StoreError::Corrupt(format!(
-                        "key file {} has mode {mode:o}, others can read it; set it with: chmod 600 {}",
-                        path.display(),
-                        path.display()
-                    )));
-                }
-                file.read_exact(&mut key).map_err(failed)?;
-            }
-            Err(e) => return Err(failed(e)),
+        if !path.exists() {
+            make(path)?;
         }
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(StoreError::Corrupt(format!(
+                "key file {} has mode {mode:o}, others can read it; set it with: chmod 600 {}",
+                path.display(),
+                path.display()
+            )));
+        }
+        let mut key = [0u8; 32];
+        file.read_exact(&mut key).map_err(failed)?;
         let sealer = RandomizedNonceKey::new(&AES_256_GCM, &key)
             .map_err(|_| StoreError::Corrupt("key file is not a key".into()))?;
         Ok(Key(sealer))

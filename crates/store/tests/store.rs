@@ -1,0 +1,221 @@
+//! The store as its users see it: on disk, over a restart, with more than one process.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use store::{
+    AlertKind, Directory, HoldReason, JourneyEntry, JourneyFilter, NewHold, Outcome, Probe, ProbeArrival, Store, User,
+    ZoneRecord,
+};
+use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Routing, Secret, Tenant, TenantId};
+use uuid::Uuid;
+
+const ID: TenantId = TenantId(Uuid::from_u128(7));
+const SECRET: &str = "a-secret-that-must-not-rest-in-the-clear";
+
+fn contoso() -> Tenant {
+    Tenant {
+        id: ID,
+        label: "contoso".into(),
+        display_name: "Contoso".into(),
+        initial_domain: "contoso.onmicrosoft.com".into(),
+        domains: vec!["contoso.example".into()],
+        connector_domain: "contoso.connect.example".into(),
+        return_host: "contoso-example.mail.protection.outlook.com".into(),
+        pass: MarkSecrets::new(Secret::new(SECRET)),
+        route: MarkSecrets::new(Secret::new(SECRET)),
+        certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new(SECRET) },
+        policy: Policy::default(),
+        routing: Routing::Everyone,
+    }
+}
+
+fn hold(key: &str) -> NewHold {
+    NewHold {
+        tenant: ID,
+        direction: Direction::Inbound,
+        journey: "j".into(),
+        envelope: mail::Envelope::new("", ["anna@contoso.example"]),
+        reason: HoldReason::Judged,
+        why: vec!["because".into()],
+        message_id: None,
+        subject: None,
+        from: None,
+        key: key.into(),
+        probe: false,
+    }
+}
+
+fn journey(id: &str, sender: &str) -> JourneyEntry {
+    JourneyEntry {
+        id: id.into(),
+        tenant: Some(ID),
+        direction: Some(Direction::Inbound),
+        started: jiff::Timestamp::now(),
+        peer: "127.0.0.1:1".into(),
+        sender: sender.into(),
+        recipients: vec!["Anna@contoso.example".into()],
+        message_id: Some(format!("{id}@x")),
+        subject: None,
+        bytes: 1,
+        proofs: verdict::Proofs::default(),
+        anomalies: vec![],
+        findings: vec![],
+        decision: None,
+        outcome: Outcome::HandedBack,
+        reply: "250".into(),
+        returned: None,
+        held: None,
+        visits: 1,
+        probe: None,
+        steps: vec![],
+    }
+}
+
+fn mode(file: &Path) -> u32 {
+    std::fs::metadata(file).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_data_directory_is_private_and_secrets_are_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let store = Store::open(&data).await.unwrap();
+    store.put_tenant(&contoso()).await.unwrap();
+    store.put_step(ID, "application", &json!({"key": SECRET})).await.unwrap();
+    assert_eq!(store.tenant(ID).await.unwrap().unwrap().pass.current.expose(), SECRET);
+    store.close().await;
+    assert_eq!((mode(&data), mode(&data.join("secret.key"))), (0o700, 0o600));
+    for file in std::fs::read_dir(&data).unwrap().flatten().filter(|f| f.path().is_file()) {
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(
+            !bytes.windows(SECRET.len()).any(|w| w == SECRET.as_bytes()),
+            "{} shows a secret",
+            file.path().display()
+        );
+    }
+    // with another key nothing can be read, and nothing is taken for empty
+    std::fs::write(data.join("secret.key"), [7u8; 32]).unwrap();
+    let stranger = Store::open(&data).await;
+    let seen = match &stranger {
+        Ok(store) => store.tenants().await.map(|t| t.len()).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
+    assert!(seen.is_err(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_is_held_is_there_after_a_restart_and_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let raw = b"anything\0at all\r\n";
+    let id = store.hold(&hold("k"), raw).await.unwrap();
+    assert_eq!(store.hold(&hold("k"), raw).await.unwrap(), id, "a second try stores nothing twice");
+    let other = store.hold(&hold("l"), b"other").await.unwrap();
+    store.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.held(Some(ID)).await.unwrap().len(), 2);
+    assert_eq!(&store.held_body(&id).await.unwrap()[..], raw);
+    assert_eq!(mode(&dir.path().join("bodies").join(format!("{id}.eml"))), 0o600);
+    store.delete_held(&id).await.unwrap();
+    store.delete_held(&id).await.unwrap();
+    assert!(store.held_one(&id).await.unwrap().is_none() && store.held_body(&id).await.is_err());
+    assert_eq!(store.held_one(&other[..other.len() - 3]).await.unwrap().unwrap().id, other, "a beginning is enough");
+}
+
+#[tokio::test]
+async fn journeys_are_found_by_what_people_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    store.put_journey(&journey("01-a", "pat@acme.example")).await.unwrap();
+    store.put_journey(&journey("02-b", "")).await.unwrap();
+    let count = async |filter: JourneyFilter| store.journeys(&filter).await.unwrap().len();
+    assert_eq!(count(JourneyFilter::default()).await, 2);
+    assert_eq!(count(JourneyFilter { limit: 1, ..JourneyFilter::default() }).await, 1);
+    assert_eq!(count(JourneyFilter { address: Some("PAT@".into()), ..JourneyFilter::default() }).await, 1);
+    assert_eq!(count(JourneyFilter { address: Some("anna@contoso".into()), ..JourneyFilter::default() }).await, 2);
+    assert_eq!(count(JourneyFilter { message_id: Some("02-b@x".into()), ..JourneyFilter::default() }).await, 1);
+    assert_eq!(count(JourneyFilter { tenant: Some(TenantId(Uuid::nil())), ..JourneyFilter::default() }).await, 0);
+    assert_eq!(store.journey("01").await.unwrap().unwrap().id, "01-a");
+    assert!(store.journey("0").await.is_err(), "two begin so");
+    assert!(store.journey("%").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn repeated_alerts_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    for _ in 0..5 {
+        store.raise_alert(AlertKind::UntrustedPeer, None, "10.0.0.1", "again").await.unwrap();
+    }
+    store.raise_alert(AlertKind::UntrustedPeer, None, "10.0.0.2", "once").await.unwrap();
+    let counts: Vec<_> = store.alerts().await.unwrap().iter().map(|a| (a.subject.clone(), a.count)).collect();
+    assert_eq!(counts.len(), 2);
+    assert!(counts.contains(&("10.0.0.1".into(), 5)), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_forgotten_tenant_leaves_its_mail_and_its_story() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let before = store.tenants_revision().await.unwrap();
+    store.put_tenant(&contoso()).await.unwrap();
+    assert!(store.tenants_revision().await.unwrap() > before);
+    let user = User {
+        id: "u".into(),
+        upn: "a@x".into(),
+        display_name: "A".into(),
+        mail: None,
+        addresses: vec![],
+        enabled: true,
+    };
+    store.replace_directory(ID, &Directory { users: vec![user], ..Directory::default() }).await.unwrap();
+    let record = ZoneRecord {
+        tenant: Some(ID),
+        name: "Contoso.connect.example".into(),
+        kind: "TXT".into(),
+        value: "MS=ms1".into(),
+    };
+    store.put_zone_record(&record).await.unwrap();
+    assert_eq!(store.zone_records("contoso.CONNECT.example.").await.unwrap().len(), 1);
+    store.hold(&hold("k"), b"x").await.unwrap();
+    store.put_journey(&journey("01-a", "x@y")).await.unwrap();
+    store.delete_tenant(ID).await.unwrap();
+    assert!(store.tenants().await.unwrap().is_empty());
+    assert!(store.directory(ID).await.unwrap().users.is_empty());
+    assert!(store.zone_records("contoso.connect.example").await.unwrap().is_empty());
+    assert_eq!(
+        (store.held(None).await.unwrap().len(), store.journeys(&JourneyFilter::default()).await.unwrap().len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn two_processes_write_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (Store::open(dir.path()).await.unwrap(), Store::open(dir.path()).await.unwrap());
+    let write = async |store: &Store, who: &str| {
+        for n in 0..100 {
+            store.put_journey(&journey(&format!("{who}-{n}"), "x@y")).await.unwrap();
+            store.hold(&hold(&format!("{who}-{n}")), b"x").await.unwrap();
+        }
+    };
+    tokio::join!(write(&one, "one"), write(&two, "two"));
+    assert_eq!(one.held(None).await.unwrap().len(), 200);
+    assert_eq!(two.journeys(&JourneyFilter { limit: 1000, ..JourneyFilter::default() }).await.unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn probes_arrive_where_they_are_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let probe =
+        Probe { token: "t".into(), tenant: ID, direction: Direction::Outbound, created: jiff::Timestamp::now() };
+    store.put_probe(&probe).await.unwrap();
+    assert!(store.probe("t").await.unwrap().is_some() && store.probe("u").await.unwrap().is_none());
+    let arrival =
+        ProbeArrival { token: "t".into(), at: jiff::Timestamp::now(), headers: "A: b\r\n".into(), mark_seen: false };
+    store.put_probe_arrival(&arrival).await.unwrap();
+    assert!(!store.probe_arrivals("t").await.unwrap()[0].mark_seen);
+}
