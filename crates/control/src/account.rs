@@ -1,8 +1,8 @@
 //! Step a: the administrator signs in and is proven to be Global Administrator of exactly this tenant. Until then
 //! nothing is touched.
 
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
+use crate::work::Work;
 use crate::{ControlError, Result, SignIn};
 use m365::Identity;
 use serde_json::Value;

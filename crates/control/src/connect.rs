@@ -6,37 +6,12 @@ use crate::events::{Event, State, Step};
 use crate::objects::permissions::Permission;
 use crate::objects::rules::Stage;
 use crate::objects::{accepted_domain, application, inbound_connector, outbound_connector, permissions, rules};
+use crate::work::Work;
 use crate::{Result, Settings, Wish, certificate, directory, probe};
 use m365::{Client, Identity};
 use serde::Serialize;
 use store::Store;
 use tenant::{MarkSecrets, Policy, ReturnCertificate, Routing, Tenant, TenantId};
-
-/// What a step needs besides its own input.
-pub(crate) struct Work<'a> {
-    pub wish: Wish,
-    pub client: &'a Client,
-    pub store: &'a Store,
-    pub settings: &'a Settings,
-    pub approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send),
-    show: &'a mut (dyn FnMut(Event) + Send),
-}
-
-impl<'a> Work<'a> {
-    pub(crate) fn new(
-        wish: Wish,
-        client: &'a Client,
-        store: &'a Store,
-        settings: &'a Settings,
-        approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send),
-        show: &'a mut (dyn FnMut(Event) + Send),
-    ) -> Work<'a> {
-        Work { wish, client, store, settings, approve, show }
-    }
-    pub(crate) fn show(&mut self, event: Event) {
-        (self.show)(event);
-    }
-}
 
 /// A tenant whose mail goes through Posthouse.
 #[derive(Clone, Debug, Serialize)]

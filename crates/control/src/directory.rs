@@ -1,8 +1,8 @@
 //! Step b: users, groups and mailboxes into the store. What the detectors know of people comes from here.
 
 use crate::Result;
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
+use crate::work::Work;
 use m365::Identity;
 use serde_json::{Value, json};
 use std::collections::HashSet;

@@ -1,11 +1,11 @@
 //! Taking everything back, in safe order: the way out is closed first, the way back last, the application at the
 //! very end. Then everything is read again. Works with the application's own rights; nobody has to sign in.
 
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
 use crate::objects::application::{App, NAME as APPLICATION};
 use crate::objects::{accepted_domain, exchange, inbound_connector, outbound_connector, rules};
 use crate::proof::{Proof, Shown};
+use crate::work::Work;
 use crate::{ControlError, Result, Settings, SignIn, Wish, limits};
 use m365::{Client, Identity, M365Error};
 use std::time::Instant;

@@ -18,6 +18,7 @@ mod events;
 pub mod limits;
 mod proof;
 mod settings;
+mod work;
 
 pub use certificate::{CertificateIssuer, Issued};
 pub use connect::{Connected, connect};

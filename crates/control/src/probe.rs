@@ -2,10 +2,9 @@
 //! inside to the outside, each through Exchange, the gateway, and Exchange again.
 
 use crate::certificate;
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
 use crate::objects::accepted_domain::fresh_resolver;
-use crate::objects::rules::HEADER_PROBE;
+use crate::work::Work;
 use crate::{ControlError, Result, limits};
 use jiff::Timestamp;
 use m365::Identity;
@@ -15,7 +14,7 @@ use smtp::{Connection, Target};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use store::{JourneyFilter, Outcome, Probe};
-use tenant::{Direction, Tenant};
+use tenant::{Direction, HEADER_PROBE, Tenant};
 
 /// Tokens of the two probes of one proof.
 pub(crate) struct Tokens {

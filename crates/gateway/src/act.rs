@@ -1,16 +1,16 @@
 //! Step 7: the decision is carried out. Held: stored durably, before anybody is told so. Passed: our own fields on
 //! top, everything below them as it came (house law: bytes that we did not decide to change come back identical).
 
-use crate::attribute::{Attributed, HEADER_PROBE};
+use crate::attribute::Attributed;
 use crate::decide::Decided;
+use crate::ended::Stop;
 use crate::faults::Fault;
 use crate::house::House;
-use crate::journey::Stop;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
 use mail::{Edit, Envelope, Message};
 use store::{HoldReason, NewHold};
-use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_VERDICT, Tenant};
+use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
 use verdict::Verdict;
 
 pub(crate) enum Action {

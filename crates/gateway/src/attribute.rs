@@ -2,21 +2,19 @@
 //! rule knows, the tenant id that Exchange Online stamps (and strips from everybody else's mail), and the tenant's
 //! domains (transport.md G2, G3; docs/trust.md). Nothing is guessed.
 
+use crate::ended::{Ended, Stop};
 use crate::faults::Fault;
 use crate::house::{House, NewAlert};
-use crate::journey::{Ended, Stop};
 use crate::receive::Received;
 use crate::tenants::Connected;
 use crate::{limits, replies};
 use mail::HeaderSection;
 use std::sync::Arc;
 use store::{AlertKind, Outcome};
-use tenant::{Direction, HEADER_PASS, HEADER_ROUTE, Tenant, TenantId};
+use tenant::{Direction, HEADER_PASS, HEADER_PROBE, HEADER_ROUTE, Tenant, TenantId};
 
 const CROSS_TENANT_ID: &str = "X-MS-Exchange-CrossTenant-Id";
 const ORIGINATOR_ORG: &str = "X-OriginatorOrg";
-/// Names the probe that a message is; rules of a tenant being connected look for it.
-pub(crate) const HEADER_PROBE: &str = "X-Posthouse-Probe";
 
 /// Whose message it is, with proof.
 pub(crate) struct Attributed {

@@ -2,8 +2,8 @@
 //! faults.
 
 use crate::attribute::Attributed;
+use crate::ended::Stop;
 use crate::faults::{Consequence, Fault};
-use crate::journey::Stop;
 use verdict::{Decision, Finding, Verdict};
 
 pub(crate) struct Decided {

@@ -4,9 +4,9 @@
 
 use crate::act::{hold_it, new_hold};
 use crate::attribute::Attributed;
+use crate::ended::{Ended, Stop};
 use crate::faults::{self, Fault};
 use crate::house::House;
-use crate::journey::{Ended, Stop};
 use crate::receive::Received;
 use crate::replies;
 use crate::returns::{Said, offer};

@@ -4,13 +4,9 @@ use crate::hand_back::Connections;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use mail_auth::MessageAuthenticator;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 use store::{AlertKind, Store};
 use tenant::TenantId;
 use tokio::sync::Semaphore;
@@ -46,11 +42,8 @@ impl House {
     }
 
     pub(crate) fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
-        let (config, options) = name_servers(settings.resolver)?;
-        let resolver = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default())
-            .with_options(options.clone())
-            .build()
-            .map_err(|e| GatewayError::Resolver(e.to_string()))?;
+        let resolver = smtp::resolver::resolver(settings.resolver, true).map_err(GatewayError::Resolver)?;
+        let (config, options) = smtp::resolver::name_servers(settings.resolver).map_err(GatewayError::Resolver)?;
         let authenticator =
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         Ok(Arc::new(House {
@@ -64,26 +57,4 @@ impl House {
             octets_under_way: AtomicUsize::new(0),
         }))
     }
-}
-
-fn name_servers(resolver: Option<SocketAddr>) -> Result<(ResolverConfig, ResolverOpts), GatewayError> {
-    let (config, mut options) = match resolver {
-        Some(server) => {
-            let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
-            udp.port = server.port();
-            tcp.port = server.port();
-            (
-                ResolverConfig::from_parts(
-                    None,
-                    vec![],
-                    vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])],
-                ),
-                ResolverOpts::default(),
-            )
-        }
-        None => hickory_resolver::system_conf::read_system_conf().map_err(|e| GatewayError::Resolver(e.to_string()))?,
-    };
-    options.timeout = Duration::from_secs(2);
-    options.attempts = 2;
-    Ok((config, options))
 }

@@ -4,43 +4,16 @@ use crate::act::{Action, act};
 use crate::attribute::attribute;
 use crate::authenticate::authenticate;
 use crate::decide::decide;
-use crate::faults::Fault;
+use crate::ended::{Ended, Stop};
 use crate::hand_back::hand_back;
-use crate::house::{House, NewAlert};
+use crate::house::House;
 use crate::inspect::inspect;
 use crate::log::Log;
 use crate::parse::parse;
 use crate::receive::Received;
 use crate::replies;
-use smtp::Reply;
 use std::sync::Arc;
 use store::Outcome;
-use tenant::TenantId;
-
-/// How a journey ended: what Exchange Online hears, and what the journal says.
-pub(crate) struct Ended {
-    pub outcome: Outcome,
-    pub reply: Reply,
-}
-
-/// Why a journey stops before its end. Nothing was relayed, nothing is lost: Exchange Online has the message.
-pub(crate) struct Stop {
-    pub ended: Ended,
-    pub alert: Box<NewAlert>,
-    /// How often the message came, where that is why it stops.
-    pub visits: u32,
-}
-
-impl Stop {
-    pub(crate) fn of(fault: &Fault, tenant: Option<TenantId>, id: &str) -> Stop {
-        let (kind, subject, text) = fault.alert();
-        Stop {
-            ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) },
-            alert: Box::new(NewAlert { kind, tenant, subject: subject.to_owned(), text }),
-            visits: 1,
-        }
-    }
-}
 
 /// receive → attribute → parse → authenticate → inspect → decide → act → hand back
 pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut Log) -> Result<Ended, Stop> {

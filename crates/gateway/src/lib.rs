@@ -14,6 +14,7 @@ mod inspect;
 mod parse;
 mod receive;
 
+mod ended;
 mod faults;
 mod house;
 pub mod limits;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Sessions at the same time; Exchange Online opens some dozens to one smart host, the rest is headroom.
 pub const SESSIONS_MAX: usize = 512;
+/// Sessions of peers outside `gateway.microsoft_ranges`: nobody but a probe of ours has business here, and whoever
+/// opens many must not take the room of Exchange Online.
+pub const STRANGERS_MAX: usize = 32;
 /// Messages under way at the same time; each may hold its octets twice in memory.
 pub const JOURNEYS_MAX: usize = 64;
 /// Octets announced by SIZE and not yet answered, over all sessions: half a small server's memory.

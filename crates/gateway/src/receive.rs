@@ -2,22 +2,22 @@
 //! Microsoft's name, and by an address of Microsoft's ranges; neither alone is enough (transport.md G1). One address
 //! is open to everybody while it lives: that of a probe we sent ourselves, and what comes there goes nowhere.
 
-use crate::attribute::HEADER_PROBE;
+use crate::ended::{Ended, Stop};
 use crate::faults::Fault;
 use crate::house::{House, NewAlert};
-use crate::journey::{Ended, Stop, journey};
+use crate::journey::journey;
 use crate::log::Log;
 use crate::{limits, replies};
 use bytes::Bytes;
 use mail::{Envelope, HeaderSection, Recipient};
 use rustls_pki_types::CertificateDer;
 use smtp::{Handler, Reply};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use store::{AlertKind, Outcome, ProbeArrival};
-use tenant::{HEADER_PASS, HEADER_ROUTE};
+use tenant::{HEADER_PASS, HEADER_PROBE, HEADER_ROUTE};
 
 /// A message as it was handed to us, by a peer that proved to be Exchange Online.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ impl Session {
         if let Err(why) = smtp::tls::judge_client(chain, &settings.roots, &settings.microsoft_names) {
             return Trust::No(why);
         }
-        let ip = canonical(self.peer.ip());
-        if !settings.microsoft_ranges.iter().any(|range| range.contains(&ip)) {
+        let ip = self.peer.ip();
+        if !settings.is_microsofts(ip) {
             return Trust::No(format!(
                 "its certificate is Microsoft's, but {ip} is in none of gateway.microsoft_ranges"
             ));
@@ -93,10 +93,6 @@ impl Session {
             None => false,
         }
     }
-}
-
-fn canonical(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
 }
 
 /// The token of `probe-<token>@<zone>`.

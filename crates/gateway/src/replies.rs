@@ -23,6 +23,9 @@ pub(crate) fn recipient_ok() -> Reply {
 pub(crate) fn no_such_mailbox() -> Reply {
     Reply::new(550, (5, 1, 1), "No such mailbox")
 }
+pub(crate) fn too_many_sessions() -> Reply {
+    Reply::new(421, (4, 7, 0), "Too many connections, try again soon")
+}
 pub(crate) fn busy() -> Reply {
     Reply::new(452, (4, 3, 1), "Too much mail under way, try again soon")
 }

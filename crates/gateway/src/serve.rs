@@ -2,14 +2,15 @@
 
 use crate::house::House;
 use crate::receive::Session;
-use crate::{limits, release, zone};
+use crate::{limits, release, replies, zone};
 use ipnet::IpNet;
 use smtp::{ServerSettings, serve_connection};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use store::Store;
 use tenant::{Secret, TenantId};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -97,8 +98,8 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
 
 async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>) {
     let sessions = Arc::new(Semaphore::new(limits::SESSIONS_MAX));
+    let strangers = Arc::new(Semaphore::new(limits::STRANGERS_MAX));
     loop {
-        let Ok(room) = sessions.clone().acquire_owned().await else { return };
         let (tcp, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(e) => {
@@ -108,6 +109,12 @@ async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>
                 continue;
             }
         };
+        let of_microsoft = house.settings.is_microsofts(peer.ip());
+        let room = if of_microsoft { &sessions } else { &strangers };
+        let Ok(room) = room.clone().try_acquire_owned() else {
+            tokio::spawn(turn_away(tcp));
+            continue;
+        };
         let (server, mut session) = (server.clone(), Session::new(house.clone(), peer));
         tokio::spawn(async move {
             let _room = room;
@@ -115,6 +122,20 @@ async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>
                 tracing::debug!(%peer, error = %e, "session ended");
             }
         });
+    }
+}
+
+/// Said instead of a greeting; whoever is a mail server comes again.
+async fn turn_away(mut tcp: TcpStream) {
+    let said = replies::too_many_sessions().wire();
+    let _ = tokio::time::timeout(smtp::limits::REPLY_TIMEOUT, tcp.write_all(said.as_bytes())).await;
+}
+
+impl Settings {
+    /// True when the address is one from which Exchange Online sends.
+    pub(crate) fn is_microsofts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.microsoft_ranges.iter().any(|range| range.contains(&ip))
     }
 }
 

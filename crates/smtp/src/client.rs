@@ -232,6 +232,10 @@ impl Connection {
             self.write(raw, "data").await?;
         } else {
             let go = self.command("DATA", "DATA").await?;
+            if go.is_success() {
+                // a "yes" before anything was sent is no yes to the message
+                return Err(ClientError::Refused { server: self.server.clone(), stage: "DATA", reply: go });
+            }
             if go.code != 354 {
                 return Ok(go);
             }

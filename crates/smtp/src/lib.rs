@@ -8,6 +8,7 @@ mod command;
 mod data;
 pub mod limits;
 mod reply;
+pub mod resolver;
 pub mod server;
 mod session;
 pub mod tls;

@@ -7,7 +7,7 @@ mod marks;
 mod policy;
 mod secret;
 
-pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
+pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{Policy, Routing, WhenUnjudged};
 pub use secret::Secret;
 
@@ -105,16 +105,55 @@ impl Tenant {
     pub fn route_token(&self, direction: Direction) -> String {
         self.route.write(self.id, direction)
     }
-    /// True when the domain of `address` is one of this tenant's accepted domains.
+    /// True when the domain of `address` is one of this tenant's accepted domains, or below one: Exchange's rules
+    /// match sub-domains too (New-TransportRule, RecipientDomainIs), and a tenant may accept them.
     pub fn owns_address(&self, address: &str) -> bool {
         address.rsplit_once('@').is_some_and(|(_, domain)| {
             let domain = domain.trim_end_matches('.').to_ascii_lowercase();
-            self.domains.contains(&domain)
+            let is_below = |d: &String| domain.strip_suffix(d.as_str()).is_some_and(|rest| rest.ends_with('.'));
+            self.domains.contains(&domain) || self.domains.iter().any(is_below)
         })
     }
     /// True when the domain is one of this tenant's accepted domains, compared without case.
     pub fn owns_domain(&self, domain: &str) -> bool {
         let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         self.domains.contains(&domain) || domain == self.connector_domain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_belong_to_a_tenant_by_their_domain() {
+        let tenant = Tenant {
+            id: TenantId(Uuid::nil()),
+            label: "contoso".into(),
+            display_name: "Contoso".into(),
+            initial_domain: "contoso.onmicrosoft.com".into(),
+            domains: vec!["contoso.example".into(), "contoso.onmicrosoft.com".into()],
+            connector_domain: "contoso.connect.example".into(),
+            return_host: String::new(),
+            pass: MarkSecrets::new(Secret::new("a")),
+            route: MarkSecrets::new(Secret::new("b")),
+            certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new("") },
+            policy: Policy::default(),
+            routing: Routing::Off,
+        };
+        for address in ["a@contoso.example", "A@Contoso.Example.", "\"x@y\"@contoso.example", "a@sub.contoso.example"] {
+            assert!(tenant.owns_address(address), "{address}");
+        }
+        for address in [
+            "",
+            "a",
+            "a@",
+            "a@evilcontoso.example",
+            "a@contoso.example.evil",
+            "a@onmicrosoft.com",
+            "a@contoso.connect.example",
+        ] {
+            assert!(!tenant.owns_address(address), "{address}");
+        }
     }
 }

@@ -17,6 +17,9 @@ pub const HEADER_VERDICT: &str = "X-Posthouse-Verdict";
 /// Set by us: the journey under which `posthouse explain` tells more.
 pub const HEADER_ID: &str = "X-Posthouse-Id";
 
+/// Names the probe that a message is; rules of a tenant being connected look for it.
+pub const HEADER_PROBE: &str = "X-Posthouse-Probe";
+
 /// A secret and, during rotation, the one before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MarkSecrets {

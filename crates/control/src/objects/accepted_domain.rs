@@ -1,12 +1,10 @@
 //! Step e: `<label>.<connector zone>` becomes an accepted domain of the tenant. It ties our certificate to exactly
 //! this tenant (transport.md F1.1, F1.4). The proof of ownership is published by ourselves, in the zone we serve.
 
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
+use crate::work::Work;
 use crate::{ControlError, Result, limits};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use m365::Identity;
 use serde_json::{Value, json};
@@ -125,28 +123,7 @@ async fn await_visible(work: &mut Work<'_>, name: &str, proof: &str) -> Result<(
 
 /// One that remembers nothing: a record that was not there a second ago may be there now.
 pub(crate) fn fresh_resolver(server: Option<SocketAddr>) -> Result<TokioResolver> {
-    let wrong = |e: String| ControlError::Refused(format!("dns.resolver: {e}"));
-    let (config, mut options) = match server {
-        Some(server) => {
-            let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
-            udp.port = server.port();
-            tcp.port = server.port();
-            (
-                ResolverConfig::from_parts(
-                    None,
-                    vec![],
-                    vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])],
-                ),
-                ResolverOpts::default(),
-            )
-        }
-        None => hickory_resolver::system_conf::read_system_conf().map_err(|e| wrong(e.to_string()))?,
-    };
-    options.cache_size = 0;
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        .with_options(options)
-        .build()
-        .map_err(|e| wrong(e.to_string()))
+    smtp::resolver::resolver(server, false).map_err(|e| ControlError::Refused(format!("dns.resolver: {e}")))
 }
 
 async fn verify(work: &mut Work<'_>, app: &Identity, name: &str) -> Result<()> {

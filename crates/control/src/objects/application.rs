@@ -1,8 +1,8 @@
 //! Step c: the application in the tenant, with a certificate whose key never leaves us.
 
 use crate::certificate;
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
+use crate::work::Work;
 use crate::{ControlError, Result, limits};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use m365::{AppIdentity, Identity};

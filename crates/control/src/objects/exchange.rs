@@ -2,9 +2,9 @@
 //! Lists are always read whole and matched here: asking Exchange for one that does not exist may return all of them
 //! (wire.md 8.1).
 
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
 use crate::proof::Shown;
+use crate::work::Work;
 use crate::{ControlError, Result};
 use m365::{Identity, Row};
 use serde_json::{Map, Value, json};

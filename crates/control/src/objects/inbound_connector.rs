@@ -2,8 +2,8 @@
 //! (transport.md F1.2).
 
 use super::exchange::{self, COMMENT, Wanted, object};
-use crate::connect::Work;
 use crate::events::Step;
+use crate::work::Work;
 use crate::{ControlError, Result};
 use m365::Identity;
 use serde_json::{Map, Value, json};

@@ -2,8 +2,8 @@
 
 use super::exchange::{self, COMMENT, Wanted, object};
 use crate::Result;
-use crate::connect::Work;
 use crate::events::Step;
+use crate::work::Work;
 use m365::Identity;
 use serde_json::{Map, json};
 

@@ -1,9 +1,9 @@
 //! Step d: what the application may do in the tenant, each with its reason, shown before it is granted.
 //! docs/permissions.md is written from this list by its test.
 
-use crate::connect::Work;
 use crate::events::{Event, State, Step};
 use crate::objects::application::App;
+use crate::work::Work;
 use crate::{ControlError, Result, limits};
 use m365::Identity;
 use serde::Serialize;

@@ -4,11 +4,11 @@
 use super::exchange::{self, COMMENT, Wanted, object};
 use super::outbound_connector;
 use crate::Result;
-use crate::connect::Work;
 use crate::events::Step;
+use crate::work::Work;
 use m365::Identity;
 use serde_json::{Map, Value, json};
-use tenant::{Direction, HEADER_PASS, HEADER_ROUTE, Tenant};
+use tenant::{Direction, HEADER_PASS, HEADER_PROBE, HEADER_ROUTE, Tenant};
 
 pub(crate) const KIND: &str = "TransportRule";
 pub(crate) const INBOUND: &str = "Posthouse inbound";
@@ -16,8 +16,6 @@ pub(crate) const OUTBOUND: &str = "Posthouse outbound";
 pub(crate) const STRIP: &str = "Posthouse strip";
 /// In order of priority: the strip rule only sees what the exceptions let through.
 pub(crate) const NAMES: [&str; 3] = [INBOUND, OUTBOUND, STRIP];
-/// Names the probe; the gateway leaves it on probes it knows.
-pub(crate) const HEADER_PROBE: &str = "X-Posthouse-Probe";
 
 /// What the routing rules apply to.
 #[derive(Clone, Copy, Debug)]

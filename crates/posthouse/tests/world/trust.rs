@@ -191,3 +191,27 @@ async fn a_connected_tenant_cannot_speak_for_another() {
     let journeys = world.json(&["trace", "--message-id", "crossing@acme.example"]);
     assert_eq!(journeys[0]["tenant"], tailspin.as_str(), "what was refused belongs to nobody else: {journeys}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_take_the_room_of_exchange_online() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let world = World::connected().await;
+    let mut kept = Vec::new();
+    let mut turned_away = 0;
+    for _ in 0..80 {
+        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", world.gateway_port)).await.unwrap();
+        let mut lines = BufReader::new(tcp).lines();
+        let greeting = lines.next_line().await.unwrap().unwrap();
+        turned_away += usize::from(greeting.starts_with("421 4.7.0"));
+        kept.push(lines);
+    }
+    assert_eq!(turned_away, 80 - 32);
+    let to = "admin@contoso.example".to_owned();
+    world
+        .door
+        .send_from_internet("pat@acme.example", std::slice::from_ref(&to), &a_message("through"), false)
+        .await
+        .unwrap();
+    world.door.idle(60).await.unwrap();
+    assert!(world.door.mailbox(&to, false).await.unwrap().iter().any(|m| m.message_id.contains("through")));
+}
