@@ -154,6 +154,12 @@ impl World {
         reqwest::Client::builder().tls_certs_only(roots).redirect(reqwest::redirect::Policy::none()).build().unwrap()
     }
 
+    /// Copies of what crossed the wire so far are dropped.
+    pub async fn forget_wire(&self) {
+        let url = format!("{}/wire", self.endpoints["control"].as_str().unwrap());
+        reqwest::Client::new().delete(url).send().await.unwrap();
+    }
+
     /// What the first tenant shows of ours, by cmdlet.
     pub async fn exchange(&self, cmdlet: &str, parameters: Value) -> Value {
         let tenant = self.tenant_id(0);
