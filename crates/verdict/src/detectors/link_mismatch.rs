@@ -10,12 +10,14 @@ pub const DETECTOR: Detector = Detector {
     id: "link_mismatch",
     title: "Link that lies about its target",
     severity: Severity::Suspicious,
-    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel). Only a note when the site that is shown is proven to be the sender's own (DMARC, DKIM): whoever counts the clicks on his own\nlinks through a service deceives nobody about himself. Text that is not a web address is not judged.",
+    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Only a note when the site that is shown is proven to be the sender's own (DMARC, DKIM): whoever counts the clicks on his own\nlinks through a service deceives nobody about himself. Text that is not a web address is not judged.",
     look,
 };
 
 /// Links reported of one message; the rest would only repeat.
 const FINDINGS_MAX: usize = 20;
+/// Services wrap what others have wrapped; more layers than this nobody makes in earnest.
+const WRAPPERS_MAX: usize = 4;
 /// Below these every customer has a label of its own that the public suffix list does not know.
 const CUSTOMER_SUFFIXES: [&str; 3] = ["onmicrosoft.com", "sharepoint.com", "mail.protection.outlook.com"];
 
@@ -89,8 +91,52 @@ fn links(html: &str) -> Vec<(String, String)> {
 fn host_of_href(href: &str) -> Option<String> {
     let href: String = href.chars().filter(|c| !matches!(c, '\r' | '\n' | '\t')).collect();
     let href = if let Some(rest) = href.strip_prefix("//") { format!("https://{rest}") } else { href };
-    let url = Url::parse(&href).ok().filter(|u| matches!(u.scheme(), "http" | "https"))?;
+    let mut url = Url::parse(&href).ok().filter(|u| matches!(u.scheme(), "http" | "https"))?;
+    for _ in 0..WRAPPERS_MAX {
+        match behind_wrapper(&url) {
+            Behind::NoWrapper => break,
+            Behind::Hidden => return None,
+            Behind::Link(inner) => url = inner,
+        }
+    }
     url.host_str().map(|h| h.trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// What a security service's rewritten link leads to.
+enum Behind {
+    NoWrapper,
+    Link(Url),
+    /// Only the service knows.
+    Hidden,
+}
+
+/// Safe Links and its like put their own address before every link, and tell the real one in it. Judged is the real
+/// one: otherwise every wrapped message would lie.
+fn behind_wrapper(url: &Url) -> Behind {
+    let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let query = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let told = match host.as_str() {
+        _ if host.ends_with(".safelinks.protection.outlook.com") => query("url"),
+        "clicktime.symantec.com" => query("u"),
+        "linkprotect.cudasvc.com" => query("a"),
+        "urldefense.proofpoint.com" if url.path().starts_with("/v2/") => {
+            query("u").map(|u| u.replace('-', "%").replace('_', "/")).and_then(|u| {
+                let pair = format!("u={}", u.replace('&', "%26").replace('+', "%2B"));
+                url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+            })
+        }
+        "urldefense.proofpoint.com" => query("u"),
+        "urldefense.com" | "urldefense.us" => url
+            .as_str()
+            .split_once("/v3/__")
+            .and_then(|(_, rest)| rest.split_once("__;"))
+            .map(|(inner, _)| inner.to_owned()),
+        _ => return Behind::NoWrapper,
+    };
+    match told.and_then(|t| Url::parse(&t).ok()).filter(|u| matches!(u.scheme(), "http" | "https")) {
+        Some(inner) => Behind::Link(inner),
+        None => Behind::Hidden,
+    }
 }
 
 /// The host that the text names, when the whole text is a web address.
@@ -103,17 +149,19 @@ fn host_of_text(text: &str) -> Option<String> {
     }
     let with_scheme = if seen.contains("://") { seen.to_owned() } else { format!("https://{seen}") };
     let host = host_of_href(&with_scheme)?;
+    if !host.contains('.') {
+        return None;
+    }
+    // who writes a scheme or www. means an address, whatever its top level domain is
+    if seen.contains("://") || host.starts_with("www.") {
+        return Some(host);
+    }
     let suffix = psl::suffix(host.as_bytes())?;
-    let scheme_or_www = seen.contains("://") || host.starts_with("www.");
-    // "file.pdf" or "node.js" looks like a host: without scheme only a known suffix and more than two labels count, or a path
-    let named = suffix.is_known()
-        && suffix.as_bytes().len() < host.len()
-        && (scheme_or_www
-            || host.matches('.').count() > 1
-            || seen.contains('/')
-            || host.ends_with(".com")
-            || host.ends_with(".org")
-            || host.ends_with(".net"));
+    // "file.pdf" or "node.js" looks like a host: only a known suffix and more than two labels count, or a path, or a
+    // top level domain that is no file's ending (RFC 2606 gives .example to rehearsals)
+    let known = suffix.is_known() && suffix.as_bytes().len() < host.len();
+    let plain = [".com", ".org", ".net", ".example"].iter().any(|tld| host.ends_with(tld));
+    let named = plain || (known && (host.matches('.').count() > 1 || seen.contains('/')));
     named.then_some(host)
 }
 
@@ -124,6 +172,9 @@ fn site(host: &str) -> String {
         if let Some(label) = host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.')) {
             return format!("{}.{suffix}", label.rsplit('.').next().unwrap_or(label));
         }
+    }
+    if host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[') {
+        return host;
     }
     psl::domain_str(&host).map_or(host.clone(), str::to_owned)
 }
@@ -148,6 +199,11 @@ mod tests {
             ("https://contoso.sharepoint.com/x", "https://evil.sharepoint.com/x"),
             ("http://paypal.com", "http://198.51.100.7/x"),
             ("https://pаypal.com", "https://paypal.com"),
+            ("https://www.mybank.example/login", "http://attacker.example/x"),
+            ("mybank.example", "http://attacker.example/x"),
+            ("https://intranet.corp", "https://evil.net"),
+            ("mybank.com", "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fevil.net%2Fx&data=1"),
+            ("mybank.com", "https://urldefense.proofpoint.com/v2/url?u=https-3A__evil.net_x&d=1"),
         ] {
             assert!(said(text, href), "{text} → {href}");
         }
@@ -159,6 +215,13 @@ mod tests {
             ("mybank.com", "mailto:x@evil.net"),
             ("pat@mybank.com", "https://evil.net"),
             ("www.bbc.co.uk", "https://news.bbc.co.uk/1"),
+            (
+                "mybank.com",
+                "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fwww.mybank.com%2Fx&data=1",
+            ),
+            ("mybank.com", "https://urldefense.proofpoint.com/v2/url?u=https-3A__www.mybank.com_x&d=1"),
+            ("mybank.com", "https://urldefense.com/v3/__https://www.mybank.com/x__;!!abc"),
+            ("mybank.com", "https://clicktime.symantec.com/39e8TeBHakB1PfMJjJ1h1zf7V"),
             ("", "https://evil.net"),
         ] {
             assert!(!said(text, href), "{text} → {href}");
