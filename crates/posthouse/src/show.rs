@@ -1,6 +1,6 @@
 //! What people read: tables and sentences. Every one has its JSON beside it.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 use store::{Alert, Held, JourneyEntry};
 use tenant::Tenant;
@@ -18,6 +18,14 @@ pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item =
     for row in rows {
         table.add_row(row);
     }
+    // what people copy must not be broken over lines
+    for (n, heading) in headings.iter().enumerate() {
+        if let Some(column) =
+            table.column_mut(n).filter(|_| matches!(*heading, "journey" | "id" | "when (UTC)" | "since (UTC)"))
+        {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     table
 }
 
@@ -33,7 +41,13 @@ pub fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) 
 
 /// Text from mail may hold anything; a terminal must not obey it.
 pub fn safe(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let harmless = |c: char| match c {
+        '\t' => ' ',
+        // also those by which text is turned round (Unicode 9, bidirectional controls)
+        _ if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => '\u{fffd}',
+        _ => c,
+    };
+    text.chars().map(harmless).collect()
 }
 
 pub fn short(text: &str, length: usize) -> String {
