@@ -6,6 +6,7 @@ use crate::decide::Decided;
 use crate::ended::Stop;
 use crate::faults::Fault;
 use crate::house::House;
+use crate::limits;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
 use mail::{Edit, Envelope, Message};
@@ -86,7 +87,9 @@ fn own_fields_away(keep_probe: bool) -> Edit {
 fn received_field(house: &House, received: &Received) -> String {
     let protocol = if received.envelope.smtputf8 { "UTF8SMTPS" } else { "ESMTPS" };
     let when = date(received.at);
-    let (helo, ip, by) = (&received.helo, received.peer.ip(), &house.settings.hostname);
+    let named = |c: &char| c.is_ascii_alphanumeric() || ".-_:[]".contains(*c);
+    let helo: String = received.helo.chars().filter(named).take(limits::HELO_OCTETS_MAX).collect();
+    let (ip, by) = (received.peer.ip(), &house.settings.hostname);
     format!("from {helo} ([{ip}]) by {by} (Posthouse) with {protocol} id {}; {when}", received.id)
 }
 

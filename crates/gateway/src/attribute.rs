@@ -73,7 +73,7 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
             .await;
     }
     let probe = match &seen.probe {
-        Some(token) => house.store.probe(token).await.ok().flatten().filter(|p| p.tenant == id).map(|p| p.token),
+        Some(token) => house.live_probe(token).await.ok().flatten().filter(|p| p.tenant == id).map(|p| p.token),
         None => None,
     };
     Ok(Attributed { direction, visits, probe, connected })

@@ -1,13 +1,14 @@
 //! What every journey shares: settings, store, tenants, resolvers, connections back.
 
 use crate::hand_back::Connections;
+use crate::limits;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
 use hickory_resolver::TokioResolver;
 use mail_auth::MessageAuthenticator;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use store::{AlertKind, Store};
+use store::{AlertKind, Probe, Store};
 use tenant::TenantId;
 use tokio::sync::Semaphore;
 
@@ -41,6 +42,12 @@ impl House {
         }
     }
 
+    /// A probe that we sent and still expect.
+    pub(crate) async fn live_probe(&self, token: &str) -> store::Result<Option<Probe>> {
+        let oldest = jiff::Timestamp::now().as_second() - i64::try_from(limits::PROBE_LIFE.as_secs()).unwrap_or(0);
+        Ok(self.store.probe(token).await?.filter(|p| p.created.as_second() > oldest))
+    }
+
     pub(crate) fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
         let resolver = smtp::resolver::resolver(settings.resolver, true).map_err(GatewayError::Resolver)?;
         let (config, options) = smtp::resolver::name_servers(settings.resolver).map_err(GatewayError::Resolver)?;
@@ -53,7 +60,7 @@ impl House {
             resolver,
             authenticator,
             connections: Connections::default(),
-            journeys: Semaphore::new(crate::limits::JOURNEYS_MAX),
+            journeys: Semaphore::new(limits::JOURNEYS_MAX),
             octets_under_way: AtomicUsize::new(0),
         }))
     }

@@ -44,6 +44,15 @@ pub const RETRY_LOOK: Duration = Duration::from_secs(20);
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(60);
 /// A return certificate that ends sooner raises an alert; renewing takes a person a few days.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long a probe is expected, and its address open: longer than connecting waits for one (45 minutes), no longer.
+pub const PROBE_LIFE: Duration = Duration::from_secs(2 * 3600);
+/// How long the journal and the alerts are kept: long enough for "where is the message of last month", short enough
+/// for a file that is copied in a minute.
+pub const JOURNAL_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How often what is older is deleted.
+pub const JOURNAL_SWEEP: Duration = Duration::from_secs(3600);
+/// Octets of the peer's own name that go into our Received field (RFC 1035 §2.3.4).
+pub const HELO_OCTETS_MAX: usize = 255;
 /// Header octets of a probe that are kept as proof of its arrival.
 pub const PROBE_HEADER_OCTETS_MAX: usize = 64 * 1024;
 /// Octets of a message to a probe address: a probe is small, and anybody may write there while one is expected.

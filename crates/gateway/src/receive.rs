@@ -89,7 +89,7 @@ impl Session {
 
     async fn is_live_probe(&self, address: &str) -> bool {
         match probe_token(address, &self.house.settings.zone) {
-            Some(token) => matches!(self.house.store.probe(token).await, Ok(Some(_))),
+            Some(token) => matches!(self.house.live_probe(token).await, Ok(Some(_))),
             None => false,
         }
     }
@@ -140,7 +140,13 @@ impl Handler for Session {
             self.untrusted("no TLS").await;
             return replies::must_start_tls();
         }
-        if !self.announced.set(size) {
+        if let Trust::No(why) = &self.trust
+            && size > limits::PROBE_OCTETS_MAX
+        {
+            // whoever is not Exchange Online has at most a probe to bring, and probes are small
+            return self.untrusted(&why.clone()).await;
+        }
+        if matches!(self.trust, Trust::Microsoft) && !self.announced.set(size) {
             return replies::busy();
         }
         self.began = Instant::now();
@@ -225,7 +231,7 @@ async fn swallow(house: &House, received: &Received) -> Reply {
     for recipient in &received.envelope.recipients {
         let token = probe_token(&recipient.address, &house.settings.zone).filter(|t| named.as_deref() == Some(*t));
         let probe = match token {
-            Some(token) => house.store.probe(token).await,
+            Some(token) => house.live_probe(token).await,
             None => Ok(None),
         };
         let arrived = match probe {

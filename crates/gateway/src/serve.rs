@@ -83,6 +83,7 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
     let mut tasks = vec![
         tokio::spawn(accept(listener, server, house.clone())),
         tokio::spawn(release::retry_refused(house.clone())),
+        tokio::spawn(forget_the_old(house.clone())),
     ];
     let dns_address = match house.settings.dns_listen {
         Some(address) => {
@@ -122,6 +123,17 @@ async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>
                 tracing::debug!(%peer, error = %e, "session ended");
             }
         });
+    }
+}
+
+/// The journal and the alerts have an end; held mail has none.
+async fn forget_the_old(house: Arc<House>) {
+    loop {
+        let life = jiff::SignedDuration::try_from(limits::JOURNAL_LIFE).unwrap_or(jiff::SignedDuration::MAX);
+        if let Err(e) = house.store.forget_before(jiff::Timestamp::now() - life).await {
+            tracing::error!(error = %e, "the journal was not swept");
+        }
+        tokio::time::sleep(limits::JOURNAL_SWEEP).await;
     }
 }
 

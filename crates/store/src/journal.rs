@@ -111,6 +111,14 @@ impl Store {
         Ok(())
     }
 
+    /// Deletes journeys and alerts that are older; returns how many.
+    pub async fn forget_before(&self, before: jiff::Timestamp) -> Result<u64> {
+        let before = before.as_millisecond();
+        let journeys = sqlx::query("DELETE FROM journeys WHERE started<$1").bind(before).execute(&self.quick).await?;
+        let alerts = sqlx::query("DELETE FROM alerts WHERE last<$1").bind(before).execute(&self.quick).await?;
+        Ok(journeys.rows_affected() + alerts.rows_affected())
+    }
+
     /// Newest first.
     pub async fn journeys(&self, filter: &JourneyFilter) -> Result<Vec<JourneyEntry>> {
         let rows = sqlx::query(

@@ -140,6 +140,11 @@ async fn journeys_are_found_by_what_people_know() {
     assert_eq!(store.journey("01").await.unwrap().unwrap().id, "01-a");
     assert!(store.journey("0").await.is_err(), "two begin so");
     assert!(store.journey("%").await.unwrap().is_none());
+    store.raise_alert(AlertKind::Other, None, "a", "b").await.unwrap();
+    let hour = jiff::SignedDuration::from_hours(1);
+    assert_eq!(store.forget_before(jiff::Timestamp::now() - hour).await.unwrap(), 0);
+    assert_eq!(store.forget_before(jiff::Timestamp::now() + hour).await.unwrap(), 3);
+    assert!(store.journeys(&JourneyFilter::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test]

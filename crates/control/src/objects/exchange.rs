@@ -6,7 +6,7 @@ use crate::events::{Event, State, Step};
 use crate::proof::Shown;
 use crate::work::Work;
 use crate::{ControlError, Result};
-use m365::{Identity, Row};
+use m365::{Identity, M365Error, Row};
 use serde_json::{Map, Value, json};
 
 /// The words in every comment of ours, so that a person who finds an object knows whose it is.
@@ -64,7 +64,8 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, step: Step, want
             parameters.retain(|_, v| !v.is_null());
             parameters.extend(wanted.at_creation.clone());
             parameters.insert("Name".into(), (*name).into());
-            let answer = work.client.exchange(app, &format!("New-{kind}"), parameters.into()).await?;
+            let made = work.client.exchange(app, &format!("New-{kind}"), parameters.into()).await;
+            let answer = made.map_err(|e| without_secrets(e, wanted))?;
             for warning in answer.warnings {
                 work.show(Event::new(step, State::Note, format!("Exchange warns about “{name}”: {warning}")));
             }
@@ -76,7 +77,8 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, step: Step, want
             let mut parameters = wanted.properties.clone();
             parameters.retain(|key, value| !same(value, row.get(key).unwrap_or(&Value::Null)));
             parameters.insert("Identity".into(), row.get("Guid").cloned().unwrap_or_else(|| (*name).into()));
-            work.client.exchange(app, &format!("Set-{kind}"), parameters.into()).await?;
+            let set = work.client.exchange(app, &format!("Set-{kind}"), parameters.into()).await;
+            set.map_err(|e| without_secrets(e, wanted))?;
             true
         }
     };
@@ -93,6 +95,23 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, step: Step, want
         format!("“{name}” {}", if changed { "is set up" } else { "is there" }),
     ));
     Ok(changed)
+}
+
+/// Exchange quotes the value that it does not like; some of ours nobody may read.
+fn without_secrets(mut error: M365Error, wanted: &Wanted) -> M365Error {
+    if let M365Error::Exchange { text, .. } = &mut error {
+        for key in wanted.secret {
+            let values = match wanted.properties.get(*key) {
+                Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+                Some(Value::String(one)) => vec![one.as_str()],
+                _ => Vec::new(),
+            };
+            for value in values {
+                *text = text.replace(value.trim_matches(['^', '$']), "(secret)");
+            }
+        }
+    }
+    error
 }
 
 pub(crate) async fn remove(work: &Work<'_>, app: &Identity, kind: &str, name: &str) -> Result<()> {
@@ -187,6 +206,13 @@ mod tests {
             secret: &["SetHeaderValue"],
         };
         let text = differences(&wanted, &object(json!({"SetHeaderValue": "other", "Mode": "Audit"}))).join("; ");
+        let quoting = M365Error::Exchange {
+            cmdlet: "New-TransportRule".into(),
+            status: 400,
+            kind: String::new(),
+            text: "Cannot convert value \"s3cret\"".into(),
+        };
+        assert!(!without_secrets(quoting, &wanted).to_string().contains("s3cret"));
         assert_eq!(text, "SetHeaderValue differs; Mode is \"Audit\" instead of \"Enforce\"");
     }
 }
