@@ -384,17 +384,15 @@ async fn exchange(State(d): State<Door>, Path(tenant): Path<String>, bytes: Byte
     let body = Body::read(&bytes)?;
     let id =
         d.world.state().tenant(&tenant).map(|t| t.id).ok_or_else(|| Wrong(format!("no tenant is called {tenant}")))?;
-    let parameters = body.0.get("parameters").cloned().unwrap_or_else(|| json!({}));
-    let output = crate::exchange::run(
-        &d.world,
-        id,
-        &body.text("cmdlet")?,
-        &parameters,
-        "portal administrator".into(),
-        None,
-        "127.0.0.1",
-    )
-    .map_err(|e| Wrong(e.text().to_owned()))?;
+    let mut parameters = body.0.get("parameters").cloned().unwrap_or_else(|| json!({}));
+    let cmdlet = body.text("cmdlet")?;
+    // the portal has asked its administrator already
+    if (cmdlet.starts_with("Remove-") || cmdlet.starts_with("Disable-")) && parameters.get("Confirm").is_none() {
+        parameters["Confirm"] = false.into();
+    }
+    let output =
+        crate::exchange::run(&d.world, id, &cmdlet, &parameters, "portal administrator".into(), None, "127.0.0.1")
+            .map_err(|e| Wrong(e.text().to_owned()))?;
     Ok(Json(
         output
             .rows

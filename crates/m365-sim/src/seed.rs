@@ -287,8 +287,8 @@ fn tenant(world: &World, seed: &TenantSeed) -> (Tenant, TenantEndpoint) {
         id: seed.id.to_string(),
         initial_domain: seed.initial.into(),
         domains: names.iter().map(|n| (*n).to_owned()).collect(),
-        admin: SignIn { user: admin.upn.clone(), password: PASSWORD.into() },
-        user: SignIn { user: ordinary.upn, password: PASSWORD.into() },
+        admin: SignIn { user: admin.upn.clone(), username: admin.upn.clone(), password: PASSWORD.into() },
+        user: SignIn { user: ordinary.upn.clone(), username: ordinary.upn, password: PASSWORD.into() },
     };
     let tenant = Tenant {
         id: seed.id,

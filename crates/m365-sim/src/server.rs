@@ -60,7 +60,9 @@ impl Options {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct SignIn {
+    /// Both names say the same.
     pub user: String,
+    pub username: String,
     pub password: String,
 }
 
@@ -105,7 +107,8 @@ impl Simulator {
             move |source| SimError::Io { what, source }
         };
         let at = |port| SocketAddr::new(options.listen, port);
-        let ca_file = options.dir.join("ca.pem");
+        let dir = std::fs::canonicalize(&options.dir).map_err(io(&options.dir.display().to_string()))?;
+        let ca_file = dir.join("ca.pem");
         std::fs::write(&ca_file, world.pki.root_pem()).map_err(io(&ca_file.display().to_string()))?;
         let dns = Dns::start(world.clone(), at(0)).await.map_err(io("DNS"))?;
         let transport = Transport::start(world.clone(), dns.address(), at(0)).await.map_err(io("SMTP"))?;

@@ -69,6 +69,8 @@ switches! {
     graph_page_size: usize = 100;
     /// Q27 the address from which Exchange Online sends; its /24 on loopback stands for Microsoft's ranges.
     egress_address: String = "127.0.40.1".into();
+    /// Q28 Remove- and Disable- only ask for confirmation unless Confirm is false.
+    exo_confirm: bool = true;
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }

@@ -1,9 +1,10 @@
 //! Entra ID on the wire (wire.md 1): discovery, keys, sign-in pages, tokens, consent.
 
+pub mod bearer;
 pub mod errors;
 mod pages;
 mod sessions;
-pub mod tokens;
+mod tokens;
 
 use crate::world::World;
 use axum::Router;

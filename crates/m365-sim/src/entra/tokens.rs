@@ -1,14 +1,16 @@
 //! The token endpoint and what a bearer of its tokens may do (wire.md 1.3–1.5, 1.7).
 
+use super::bearer::unchecked;
 use super::errors::TokenError;
 use super::sessions::{DeviceCode, DeviceState, SignedIn, opaque};
 use super::{ACTIVITY, Door, EXCHANGE, GRAPH};
 use crate::world::{Application, Tenant, World};
-use axum::extract::{Form, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -21,91 +23,20 @@ const NO_ROLE: &str = "0997a1d0-0d1d-4acb-b408-d5ca73121e90";
 /// Scopes of OpenID Connect that belong to no resource.
 const OIDC: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
-/// Who speaks, by a token that we minted.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    pub tenant: Uuid,
-    pub app_id: Uuid,
-    /// Object id of the user or the service principal.
-    pub object_id: Uuid,
-    pub user: Option<String>,
-    pub roles: Vec<String>,
-    pub scopes: Vec<String>,
-    pub wids: Vec<Uuid>,
-    pub display_name: String,
-    pub client_ip: String,
-}
-
-impl Caller {
-    /// True when the token carries one of the permissions, as application role or as delegated scope.
-    pub fn may(&self, permissions: &[&str]) -> bool {
-        self.roles.iter().chain(&self.scopes).any(|held| permissions.iter().any(|p| held.eq_ignore_ascii_case(p)))
-    }
-}
-
-/// Verifies the bearer token for one audience; the refusal is already in that service's own form.
-pub fn authorise(world: &World, headers: &HeaderMap, audience: &str) -> Result<Caller, Response> {
-    let refuse = |text: &str| {
-        let challenge = "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", client_id=\"00000003-0000-0000-c000-000000000000\"";
-        let id = Uuid::new_v4().to_string();
-        let body = json!({"error": {"code": "InvalidAuthenticationToken", "message": text, "innerError": {"date": world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string(), "request-id": id, "client-request-id": id}}});
-        (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge), ("request-id", &id)], Json(body)).into_response()
-    };
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|h| h.to_str().ok())
-        .and_then(|h| h.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    if token.is_empty() {
-        return Err(refuse("Access token is empty."));
-    }
-    let key = &world.pki.token_key;
-    let mut validation = unchecked(Algorithm::RS256);
-    validation.validate_exp = false;
-    let decoding = DecodingKey::from_rsa_components(&key.n, &key.e).map_err(|_| refuse("Signing key is invalid."))?;
-    let claims = jsonwebtoken::decode::<Value>(token, &decoding, &validation)
-        .map_err(|_| refuse("Invalid token. Signature validation failed."))?
-        .claims;
-    if claims["exp"].as_i64().unwrap_or(0) <= world.clock.unix() {
-        return Err(refuse("Lifetime validation failed, the token is expired."));
-    }
-    if claims["aud"].as_str() != Some(audience) {
-        return Err(refuse("Access token validation failure. Invalid audience."));
-    }
-    let words = |key: &str| {
-        claims[key].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
-    };
-    let id = |key: &str| claims[key].as_str().and_then(|v| v.parse().ok()).unwrap_or_default();
-    Ok(Caller {
-        tenant: id("tid"),
-        app_id: id("appid"),
-        object_id: id("oid"),
-        user: claims["upn"].as_str().map(str::to_owned),
-        roles: words("roles"),
-        scopes: claims["scp"].as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
-        wids: words("wids").iter().filter_map(|w| w.parse().ok()).collect(),
-        display_name: claims["name"].as_str().or(claims["app_displayname"].as_str()).unwrap_or_default().to_owned(),
-        client_ip: "127.0.0.1".into(),
-    })
-}
-
-fn unchecked(algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation.set_required_spec_claims::<&str>(&[]);
-    validation
-}
-
 type Fields = HashMap<String, String>;
+
+/// What is missing is said with an AADSTS code, so an empty or foreign body is read as well.
+fn fields(body: &[u8]) -> Fields {
+    url::form_urlencoded::parse(body).into_owned().collect()
+}
 
 pub(super) async fn endpoint(
     State(door): State<Door>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
-    Form(form): Form<Fields>,
+    body: Bytes,
 ) -> Response {
+    let form = fields(&body);
     let fault =
         door.world.state().take_fault("entra", &format!("token {}", form.get("grant_type").map_or("", String::as_str)));
     if let Some(fault) = fault {
@@ -495,11 +426,8 @@ fn device(door: &Door, form: &Fields) -> Result<Value, TokenError> {
     }
 }
 
-pub(super) async fn device_code(
-    State(door): State<Door>,
-    Path(tenant): Path<String>,
-    Form(form): Form<Fields>,
-) -> Response {
+pub(super) async fn device_code(State(door): State<Door>, Path(tenant): Path<String>, body: Bytes) -> Response {
+    let form = fields(&body);
     let client = match client_id(&form) {
         Ok(client) => client,
         Err(error) => return error.response(&door.world),

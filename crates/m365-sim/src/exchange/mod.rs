@@ -8,7 +8,7 @@ mod rules;
 pub use errors::CmdletError;
 
 use crate::audit::AuditRecord;
-use crate::entra::tokens::{Caller, authorise};
+use crate::entra::bearer::{Caller, authorise};
 use crate::entra::{EXCHANGE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR, GLOBAL_READER};
 use crate::world::{Tenant, World};
 use axum::Router;
@@ -31,11 +31,13 @@ const AUDIENCE: &str = "https://outlook.office365.com";
 pub struct Output {
     pub rows: Vec<Map<String, Value>>,
     pub warnings: Vec<String>,
+    /// Asked instead of done.
+    pub confirmation: Option<String>,
 }
 
 impl Output {
     fn rows(rows: Vec<Map<String, Value>>) -> Output {
-        Output { rows, warnings: Vec::new() }
+        Output { rows, ..Output::default() }
     }
 }
 
@@ -155,7 +157,8 @@ async fn invoke(
                 .and_then(|p| p.to_str().ok())
                 .and_then(|p| p.split("odata.maxpagesize=").nth(1))
                 .and_then(|n| n.split(';').next()?.trim().parse().ok());
-            respond(&world, caller.tenant, output, &query, page)
+            let host = headers.get("host").and_then(|h| h.to_str().ok()).unwrap_or("outlook.office365.com");
+            respond(&world, caller.tenant, host, output, &query, page)
         }
         Err(error) => error.response(),
     }
@@ -178,6 +181,7 @@ pub fn run(
     } else {
         Vec::new()
     };
+    let confirms = state.switches.exo_confirm;
     let run = Run {
         by: by.clone(),
         app_id,
@@ -194,9 +198,12 @@ pub fn run(
         )
     })?;
     let mutates = !name.starts_with("Get-") && !name.starts_with("Validate-");
-    // wire.md 7.2: with Confirm:true a destructive cmdlet only asks
-    if mutates && parameters.flag("Confirm") == Some(true) {
-        return Ok(Output { rows: vec![], warnings: vec!["Are you sure you want to perform this action?".into()] });
+    // Q28: a destructive cmdlet asks first unless Confirm is false, any other only if Confirm is true
+    let destructive = confirms && (name.starts_with("Remove-") || name.starts_with("Disable-"));
+    if mutates && parameters.flag("Confirm").unwrap_or(destructive) {
+        let object = parameters.text("Identity").or(parameters.text("Name")).unwrap_or_default();
+        let confirmation = Some(format!("Are you sure you want to perform this action?\r\n{name} \"{object}\"."));
+        return Ok(Output { confirmation, ..Output::default() });
     }
     let done = execute(t, name, &parameters, &run);
     if mutates {
@@ -292,6 +299,7 @@ fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Result<
 fn respond(
     world: &World,
     tenant: Uuid,
+    host: &str,
     output: Output,
     query: &HashMap<String, String>,
     page: Option<usize>,
@@ -318,7 +326,11 @@ fn respond(
     let mut body = json!({"@odata.context": format!("https://outlook.office365.com/adminapi/beta/{tenant}/$metadata#Collection(Exchange.GenericHashTable)"), "adminapi.warnings@odata.type": "#Collection(String)", "@adminapi.warnings": warnings});
     if more {
         body["@odata.nextLink"] =
-            format!("/adminapi/beta/{tenant}/InvokeCommand?%24skiptoken=ADZm{}", from + rows.len()).into();
+            format!("https://{host}/adminapi/beta/{tenant}/InvokeCommand?%24skiptoken=ADZm{}", from + rows.len())
+                .into();
+    }
+    if let Some(text) = output.confirmation {
+        body["@adminapi.confirmationmessage"] = text.into();
     }
     body["value"] = rows.into();
     ([("request-id", Uuid::new_v4().to_string()), ("organizationstatus", "Active".to_owned())], Json(body))

@@ -120,7 +120,7 @@ pub fn route(request: &Request<'_>) -> Answered {
                     t.directory_roles
                         .iter()
                         .filter(|r| r.members.iter().any(|(m, _)| *m == id))
-                        .map(super::directory::show_role)
+                        .map(super::roles::show_role)
                         .collect(),
                 ))
             })
@@ -138,16 +138,8 @@ pub fn route(request: &Request<'_>) -> Answered {
         }
         ("GET", ["oauth2PermissionGrants"]) => {
             request.needs(&READ)?;
-            let client = request.filter_eq("clientId");
             request.tenant(|t| {
-                Ok(Answer::List(
-                    "oauth2PermissionGrants",
-                    t.permission_grants
-                        .iter()
-                        .filter(|g| client.as_ref().is_none_or(|c| g.client.to_string() == *c))
-                        .map(show_grant)
-                        .collect(),
-                ))
+                Ok(Answer::List("oauth2PermissionGrants", t.permission_grants.iter().map(show_grant).collect()))
             })
         }
         ("POST", ["oauth2PermissionGrants"]) => grant(request),
@@ -196,24 +188,12 @@ fn writing(request: &Request<'_>, key: &str) -> Result<(), Refusal> {
 
 fn list_applications(request: &Request<'_>) -> Answered {
     request.needs(&READ)?;
-    let (name, id) = (request.filter_eq("displayName"), request.filter_eq("appId"));
-    request.tenant(|t| {
-        let hits = t.applications.iter().filter(|a| {
-            name.as_ref().is_none_or(|n| a.display_name == *n) && id.as_ref().is_none_or(|i| a.app_id.to_string() == *i)
-        });
-        Ok(Answer::List("applications", hits.map(show_application).collect()))
-    })
+    request.tenant(|t| Ok(Answer::List("applications", t.applications.iter().map(show_application).collect())))
 }
 
 fn list_principals(request: &Request<'_>) -> Answered {
     request.needs(&READ)?;
-    let (name, id) = (request.filter_eq("displayName"), request.filter_eq("appId"));
-    request.tenant(|t| {
-        let hits = t.service_principals.iter().filter(|s| {
-            name.as_ref().is_none_or(|n| s.display_name == *n) && id.as_ref().is_none_or(|i| s.app_id.to_string() == *i)
-        });
-        Ok(Answer::List("servicePrincipals", hits.map(show_principal).collect()))
-    })
+    request.tenant(|t| Ok(Answer::List("servicePrincipals", t.service_principals.iter().map(show_principal).collect())))
 }
 
 fn certificates(request: &Request<'_>, keys: &Value) -> Result<Vec<Credential>, Refusal> {

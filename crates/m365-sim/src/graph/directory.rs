@@ -1,8 +1,8 @@
 //! Organisation, users, groups, members, directory roles (wire.md 3.1, 3.3, 4).
 
+use super::roles::{READ_ROLES, show_role};
 use super::{Answer, Answered, Refusal, Request};
-use crate::entra::{EXCHANGE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR, GLOBAL_READER};
-use crate::world::{DirectoryRole, Group, Tenant, User};
+use crate::world::{Group, Mailbox, Tenant, User};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -21,15 +21,9 @@ const READ_GROUPS: [&str; 6] = [
     "Directory.ReadWrite.All",
     "Directory.AccessAsUser.All",
 ];
-const WRITE_ROLES: [&str; 2] = ["RoleManagement.ReadWrite.Directory", "Directory.AccessAsUser.All"];
-const READ_ROLES: [&str; 6] = [
-    "RoleManagement.Read.Directory",
-    "RoleManagement.ReadWrite.Directory",
-    "Directory.Read.All",
-    "Directory.ReadWrite.All",
-    "Directory.AccessAsUser.All",
-    "User.Read",
-];
+
+const WRITE_USERS: [&str; 3] = ["User.ReadWrite.All", "Directory.ReadWrite.All", "Directory.AccessAsUser.All"];
+const WRITE_GROUPS: [&str; 3] = ["Group.ReadWrite.All", "Directory.ReadWrite.All", "Directory.AccessAsUser.All"];
 
 pub fn organization(request: &Request<'_>) -> Answered {
     request.needs(&[
@@ -73,9 +67,14 @@ pub fn show_group(g: &Group) -> Value {
         "membershipRuleProcessingState",
         "onPremisesDomainName",
         "onPremisesLastSyncDateTime",
+        "onPremisesNetBiosName",
+        "onPremisesSamAccountName",
+        "onPremisesSecurityIdentifier",
         "onPremisesSyncEnabled",
         "preferredDataLocation",
         "preferredLanguage",
+        "renewedDateTime",
+        "securityIdentifier",
         "theme",
         "uniqueName",
         "visibility",
@@ -87,7 +86,7 @@ pub fn show_group(g: &Group) -> Value {
         .as_deref()
         .and_then(|m| m.split('@').next())
         .map_or_else(|| g.display_name.replace(' ', ""), str::to_owned);
-    let known = json!({"id": g.id, "displayName": g.display_name, "mail": g.mail, "mailEnabled": g.mail.is_some(), "mailNickname": nickname, "securityEnabled": g.kind.contains("security"), "groupTypes": types, "proxyAddresses": proxies, "isAssignableToRole": null, "createdDateTime": "2026-01-01T00:00:00Z"});
+    let known = json!({"id": g.id, "displayName": g.display_name, "mail": g.mail, "mailEnabled": g.mail.is_some(), "mailNickname": nickname, "securityEnabled": g.kind.contains("security"), "groupTypes": types, "proxyAddresses": proxies, "isAssignableToRole": null, "creationOptions": [], "infoCatalogs": [], "onPremisesProvisioningErrors": [], "resourceBehaviorOptions": [], "resourceProvisioningOptions": [], "serviceProvisioningErrors": [], "createdDateTime": "2026-01-01T00:00:00Z"});
     row.extend(known.as_object().cloned().unwrap_or_default());
     row.into()
 }
@@ -105,23 +104,11 @@ pub fn objects(request: &Request<'_>) -> Answered {
     match path.as_slice() {
         ["users"] if get => {
             request.needs(&READ_USERS)?;
-            let wanted = request.filter_eq("userPrincipalName").or_else(|| request.filter_eq("mail"));
-            request.tenant(|t| {
-                Ok(Answer::List(
-                    "users",
-                    t.users
-                        .iter()
-                        .filter(|u| {
-                            wanted.as_ref().is_none_or(|w| u.upn.eq_ignore_ascii_case(w) || u.addresses.contains(w))
-                        })
-                        .map(show_user)
-                        .collect(),
-                ))
-            })
+            request.tenant(|t| Ok(Answer::List("users", t.users.iter().map(show_user).collect())))
         }
         ["users", key] if get => {
             request.needs(&READ_USERS)?;
-            request.tenant(|t| find_user(t, key).map(|u| Answer::Json(200, plain(show_user(u), request))))
+            request.tenant(|t| find_user(t, key).map(|u| Answer::Json(200, show_user(u))))
         }
         ["users", key, "mailboxSettings"] if get => {
             request.needs(&["MailboxSettings.Read", "MailboxSettings.ReadWrite"])?;
@@ -148,52 +135,154 @@ pub fn objects(request: &Request<'_>) -> Answered {
         }
         ["groups", key] if get => {
             request.needs(&READ_GROUPS)?;
-            request.tenant(|t| {
-                t.groups
-                    .iter()
-                    .find(|g| g.id.to_string() == **key)
-                    .map(|g| Answer::Json(200, show_group(g)))
-                    .ok_or_else(|| Refusal::not_found(key))
-            })
+            request.tenant(|t| find_group(t, key).map(|n| Answer::Json(200, show_group(&t.groups[n]))))
         }
-        ["groups", key, "members" | "transitiveMembers"] if get => {
+        ["groups", key, kind @ ("members" | "transitiveMembers"), cast @ ..] if get => {
             request.needs(&READ_GROUPS)?;
             request.tenant(|t| {
-                let group =
-                    t.groups.iter().find(|g| g.id.to_string() == **key).ok_or_else(|| Refusal::not_found(key))?;
-                let member = |id: &Uuid| {
-                    let user =
-                        t.users.iter().find(|u| u.id == *id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
-                    user.or_else(|| {
-                        t.groups.iter().find(|g| g.id == *id).map(|g| typed(show_group(g), "#microsoft.graph.group"))
-                    })
-                };
-                Ok(Answer::List("directoryObjects", group.members.iter().filter_map(member).collect()))
+                let group = find_group(t, key)?;
+                let mut ids = t.groups[group].members.clone();
+                if *kind == "transitiveMembers" {
+                    let mut n = 0;
+                    while n < ids.len() {
+                        let inner = t.groups.iter().find(|g| g.id == ids[n]).map(|g| g.members.clone());
+                        let new: Vec<Uuid> = inner.into_iter().flatten().filter(|m| !ids.contains(m)).collect();
+                        ids.extend(new);
+                        n += 1;
+                    }
+                }
+                let rows = ids.iter().filter_map(|id| member(t, *id));
+                // both spellings of a type cast are served (wire.md 11.1)
+                let cast = cast.first().map(|c| c.trim_start_matches("microsoft.").to_owned());
+                let of_type =
+                    |row: &Value| cast.as_ref().is_none_or(|c| row["@odata.type"] == format!("#microsoft.{c}"));
+                Ok(Answer::List("directoryObjects", rows.filter(of_type).collect()))
             })
         }
+        _ if !get => change(request, &path),
         _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
     }
 }
 
-fn typed(mut row: Value, kind: &str) -> Value {
-    row["@odata.type"] = kind.into();
-    row
+fn find_group(t: &Tenant, key: &str) -> Result<usize, Refusal> {
+    t.groups.iter().position(|g| g.id.to_string() == key).ok_or_else(|| Refusal::not_found(key))
 }
 
-/// A single entity without the keys that must be selected.
-fn plain(row: Value, request: &Request<'_>) -> Value {
-    if request.query.contains_key("$select") {
-        return row;
+fn member(t: &Tenant, id: Uuid) -> Option<Value> {
+    let user = t.users.iter().find(|u| u.id == id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
+    user.or_else(|| t.groups.iter().find(|g| g.id == id).map(|g| typed(show_group(g), "#microsoft.graph.group")))
+}
+
+/// People come and go: users, groups, members.
+fn change(request: &Request<'_>, path: &[&str]) -> Answered {
+    request.needs(if path[0] == "users" { &WRITE_USERS } else { &WRITE_GROUPS })?;
+    let body = &request.body;
+    match (request.method.as_str(), path) {
+        ("POST", ["users"]) => {
+            let upn = request.text("userPrincipalName")?.to_lowercase();
+            let display_name = request.text("displayName")?;
+            let password = body["passwordProfile"]["password"].as_str().unwrap_or_default().to_owned();
+            let enabled = body["accountEnabled"].as_bool().unwrap_or(true);
+            request.tenant(|t| {
+                let domain = upn.split_once('@').map(|(_, d)| d.to_owned()).unwrap_or_default();
+                if !t.domains.iter().any(|d| d.is_verified && d.id == domain) {
+                    return Err(Refusal::bad("The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization."));
+                }
+                if t.users.iter().any(|u| u.upn == upn || u.addresses.contains(&upn)) {
+                    return Err(Refusal::bad("Another object with the same value for property userPrincipalName already exists."));
+                }
+                let user = User { id: Uuid::new_v4(), upn: upn.clone(), display_name, password, addresses: vec![upn.clone()], enabled, mailbox_type: "UserMailbox".into() };
+                t.mailboxes.insert(upn.clone(), Mailbox::default());
+                let shown = show_user(&user);
+                t.users.push(user);
+                request.audit(t, "Add user", &upn, &json!({"displayName": shown["displayName"]}));
+                Ok(Answer::Json(201, shown))
+            })
+        }
+        ("PATCH", ["users", key]) => request.tenant(|t| {
+            let id = find_user(t, key)?.id;
+            if let Some(user) = t.users.iter_mut().find(|u| u.id == id) {
+                user.display_name = body["displayName"].as_str().unwrap_or(&user.display_name).to_owned();
+                user.enabled = body["accountEnabled"].as_bool().unwrap_or(user.enabled);
+            }
+            request.audit(t, "Update user", key, &json!({"displayName": body["displayName"]}));
+            Ok(Answer::Empty)
+        }),
+        ("DELETE", ["users", key]) => request.tenant(|t| {
+            let user = find_user(t, key)?.clone();
+            t.users.retain(|u| u.id != user.id);
+            t.groups.iter_mut().for_each(|g| g.members.retain(|m| *m != user.id));
+            t.directory_roles.iter_mut().for_each(|r| r.members.retain(|(m, _)| *m != user.id));
+            if let Some(address) = user.addresses.first() {
+                t.mailboxes.remove(address);
+            }
+            request.audit(t, "Delete user", &user.upn, &Value::Null);
+            Ok(Answer::Empty)
+        }),
+        ("POST", ["groups"]) => {
+            let display_name = request.text("displayName")?;
+            let nickname = request.text("mailNickname")?;
+            let unified = body["groupTypes"].as_array().is_some_and(|k| k.contains(&"Unified".into()));
+            // Graph makes Microsoft 365 groups and security groups; other mail-enabled groups are Exchange's to make
+            if body["mailEnabled"].as_bool() == Some(true) && !unified {
+                return Err(Refusal::bad(
+                    "The service does not currently support writes of mail-enabled groups. Please ensure that the mail-enablement property is unset and try again.",
+                ));
+            }
+            request.tenant(|t| {
+                let domain = t.domains.iter().find(|d| d.is_default).map(|d| d.id.clone()).unwrap_or_default();
+                let mail = unified.then(|| format!("{}@{domain}", nickname.to_lowercase()));
+                let kind = if unified { "unified" } else { "security" };
+                let group = Group { id: Uuid::new_v4(), display_name, mail, kind: kind.into(), members: Vec::new() };
+                let shown = show_group(&group);
+                request.audit(t, "Add group", &group.id.to_string(), &json!({"displayName": group.display_name}));
+                t.groups.push(group);
+                Ok(Answer::Json(201, shown))
+            })
+        }
+        ("PATCH", ["groups", key]) => request.tenant(|t| {
+            let n = find_group(t, key)?;
+            let name = body["displayName"].as_str().unwrap_or(&t.groups[n].display_name).to_owned();
+            t.groups[n].display_name = name;
+            request.audit(t, "Update group", key, &json!({"displayName": body["displayName"]}));
+            Ok(Answer::Empty)
+        }),
+        ("DELETE", ["groups", key]) => request.tenant(|t| {
+            let id = t.groups.remove(find_group(t, key)?).id;
+            t.groups.iter_mut().for_each(|g| g.members.retain(|m| *m != id));
+            request.audit(t, "Delete group", key, &Value::Null);
+            Ok(Answer::Empty)
+        }),
+        ("POST", ["groups", key, "members", "$ref"]) => {
+            let object = request.referenced()?;
+            request.tenant(|t| {
+                let n = find_group(t, key)?;
+                member(t, object).ok_or_else(|| Refusal::not_found(&object.to_string()))?;
+                if t.groups[n].members.contains(&object) {
+                    return Err(Refusal::already_there());
+                }
+                t.groups[n].members.push(object);
+                request.audit(t, "Add member to group", key, &json!({"member": object}));
+                Ok(Answer::Empty)
+            })
+        }
+        ("DELETE", ["groups", key, "members", gone, "$ref"]) => request.tenant(|t| {
+            let n = find_group(t, key)?;
+            let before = t.groups[n].members.len();
+            t.groups[n].members.retain(|m| m.to_string() != **gone);
+            if t.groups[n].members.len() == before {
+                return Err(Refusal::not_found(gone));
+            }
+            request.audit(t, "Remove member from group", key, &json!({"member": gone}));
+            Ok(Answer::Empty)
+        }),
+        _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
     }
-    row.as_object()
-        .map(|m| {
-            m.iter()
-                .filter(|(k, _)| !k.starts_with('~'))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect::<Map<_, _>>()
-                .into()
-        })
-        .unwrap_or_default()
+}
+
+pub fn typed(mut row: Value, kind: &str) -> Value {
+    row["@odata.type"] = kind.into();
+    row
 }
 
 pub fn me(request: &Request<'_>) -> Answered {
@@ -203,7 +292,7 @@ pub fn me(request: &Request<'_>) -> Answered {
         .clone()
         .ok_or_else(|| Refusal::bad("/me request is only valid with delegated authentication flow."))?;
     match request.path.get(1).map(String::as_str) {
-        None => request.tenant(|t| find_user(t, &user).map(|u| Answer::Json(200, plain(show_user(u), request)))),
+        None => request.tenant(|t| find_user(t, &user).map(|u| Answer::Json(200, show_user(u)))),
         Some("transitiveMemberOf" | "memberOf") => {
             request.needs(&READ_ROLES)?;
             let me = request.caller.object_id;
@@ -220,149 +309,4 @@ pub fn me(request: &Request<'_>) -> Answered {
         }
         Some(other) => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{other}'."))),
     }
-}
-
-pub fn show_role(r: &DirectoryRole) -> Value {
-    json!({"id": r.id, "deletedDateTime": null, "description": null, "displayName": r.display_name, "roleTemplateId": r.template})
-}
-
-fn role_name(template: Uuid) -> Option<&'static str> {
-    [
-        (GLOBAL_ADMINISTRATOR, "Global Administrator"),
-        (EXCHANGE_ADMINISTRATOR, "Exchange Administrator"),
-        (GLOBAL_READER, "Global Reader"),
-    ]
-    .iter()
-    .find(|(id, _)| *id == template)
-    .map(|(_, name)| *name)
-}
-
-pub fn roles(request: &Request<'_>) -> Answered {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    let method = request.method.as_str();
-    request.needs(if method == "GET" { &READ_ROLES } else { &WRITE_ROLES })?;
-    let find = |t: &mut Tenant, key: &str| -> Result<usize, Refusal> {
-        let template = key.strip_prefix("roleTemplateId=");
-        t.directory_roles
-            .iter()
-            .position(|r| template.map_or(r.id.to_string() == key, |x| r.template.to_string().eq_ignore_ascii_case(x)))
-            .ok_or_else(|| Refusal::not_found(key))
-    };
-    match (method, path.as_slice()) {
-        ("GET", ["directoryRoles"]) => {
-            request.tenant(|t| Ok(Answer::List("directoryRoles", t.directory_roles.iter().map(show_role).collect())))
-        }
-        ("POST", ["directoryRoles"]) => {
-            let template: Uuid = request.text("roleTemplateId")?.parse().map_err(|_| {
-                Refusal::bad("Invalid value specified for property 'roleTemplateId' of resource 'DirectoryRole'.")
-            })?;
-            let name = role_name(template).ok_or_else(|| Refusal::not_found(&template.to_string()))?;
-            request.tenant(|t| {
-                if t.directory_roles.iter().any(|r| r.template == template) {
-                    return Err(Refusal::new(400, "Request_BadRequest", "A conflicting object with one or more of the specified property values is present in the directory."));
-                }
-                let role = DirectoryRole { id: Uuid::new_v4(), template, display_name: name.into(), members: Vec::new() };
-                let shown = show_role(&role);
-                t.directory_roles.push(role);
-                Ok(Answer::Json(201, shown))
-            })
-        }
-        ("GET", ["directoryRoles", key]) => {
-            request.tenant(|t| find(t, key).map(|n| Answer::Json(200, show_role(&t.directory_roles[n]))))
-        }
-        ("GET", ["directoryRoles", key, "members"]) => request.tenant(|t| {
-            let n = find(t, key)?;
-            let members = t.directory_roles[n].members.clone();
-            let member = |(id, _): &(Uuid, i64)| {
-                let user = t.users.iter().find(|u| u.id == *id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
-                user.or_else(|| {
-                    t.service_principals
-                        .iter()
-                        .find(|s| s.id == *id)
-                        .map(|s| typed(super::applications::show_principal(s), "#microsoft.graph.servicePrincipal"))
-                })
-            };
-            Ok(Answer::List("directoryObjects", members.iter().filter_map(member).collect()))
-        }),
-        ("POST", ["directoryRoles", key, "members", "$ref"]) => {
-            let id = request.text("@odata.id")?;
-            let object: Uuid = id
-                .rsplit('/')
-                .next()
-                .and_then(|s| s.parse().ok())
-                .ok_or_else(|| Refusal::bad("Invalid URL in '@odata.id'."))?;
-            request.tenant(|t| find(t, key).and_then(|n| join(request, t, n, object)).map(|()| Answer::Empty))
-        }
-        ("DELETE", ["directoryRoles", key, "members", member, "$ref"]) => request.tenant(|t| {
-            let n = find(t, key)?;
-            let before = t.directory_roles[n].members.len();
-            t.directory_roles[n].members.retain(|(m, _)| m.to_string() != **member);
-            if t.directory_roles[n].members.len() == before {
-                return Err(Refusal::not_found(member));
-            }
-            request.audit(t, "Remove member from role", member, &Value::Null);
-            Ok(Answer::Empty)
-        }),
-        ("GET", ["roleManagement", "directory", "roleAssignments"]) => {
-            let principal = request.filter_eq("principalId");
-            request.tenant(|t| {
-                let rows = t.directory_roles.iter().flat_map(|r| r.members.iter().map(move |(m, _)| assignment(r, *m)));
-                Ok(Answer::List(
-                    "roleManagement/directory/roleAssignments",
-                    rows.filter(|r| principal.as_ref().is_none_or(|p| r["principalId"] == **p)).collect(),
-                ))
-            })
-        }
-        ("POST", ["roleManagement", "directory", "roleAssignments"]) => {
-            let template: Uuid =
-                request.text("roleDefinitionId")?.parse().map_err(|_| Refusal::bad("Invalid roleDefinitionId."))?;
-            let object: Uuid =
-                request.text("principalId")?.parse().map_err(|_| Refusal::bad("Invalid principalId."))?;
-            let name = role_name(template).ok_or_else(|| Refusal::not_found(&template.to_string()))?;
-            request.tenant(|t| {
-                if !t.directory_roles.iter().any(|r| r.template == template) {
-                    t.directory_roles.push(DirectoryRole { id: Uuid::new_v4(), template, display_name: name.into(), members: Vec::new() });
-                }
-                let n = t.directory_roles.iter().position(|r| r.template == template).unwrap_or_default();
-                if t.directory_roles[n].members.iter().any(|(m, _)| *m == object) {
-                    return Err(Refusal::bad("A conflicting object with one or more of the specified property values is present in the directory. RoleAssignmentExists"));
-                }
-                join(request, t, n, object)?;
-                Ok(Answer::Json(201, assignment(&t.directory_roles[n], object)))
-            })
-        }
-        ("DELETE", ["roleManagement", "directory", "roleAssignments", id]) => request.tenant(|t| {
-            for n in 0..t.directory_roles.len() {
-                let role = &t.directory_roles[n];
-                if let Some(member) = role.members.iter().map(|(m, _)| *m).find(|m| assignment(role, *m)["id"] == **id)
-                {
-                    t.directory_roles[n].members.retain(|(m, _)| *m != member);
-                    request.audit(t, "Remove member from role", &member.to_string(), &Value::Null);
-                    return Ok(Answer::Empty);
-                }
-            }
-            Err(Refusal::not_found(id))
-        }),
-        _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
-    }
-}
-
-fn assignment(role: &DirectoryRole, member: Uuid) -> Value {
-    json!({"id": format!("{}-{}", role.template.simple(), member.simple()), "principalId": member, "roleDefinitionId": role.template, "directoryScopeId": "/"})
-}
-
-fn join(request: &Request<'_>, t: &mut Tenant, role: usize, object: Uuid) -> Result<(), Refusal> {
-    let known = t.users.iter().any(|u| u.id == object) || t.service_principals.iter().any(|s| s.id == object);
-    if !known {
-        return Err(Refusal::not_found(&object.to_string()));
-    }
-    if t.directory_roles[role].members.iter().any(|(m, _)| *m == object) {
-        return Err(Refusal::bad(
-            "One or more added object references already exist for the following modified properties: 'members'.",
-        ));
-    }
-    let from = request.now() + request.delays.role;
-    t.directory_roles[role].members.push((object, from));
-    request.audit(t, "Add member to role", &object.to_string(), &json!({"role": t.directory_roles[role].display_name}));
-    Ok(())
 }

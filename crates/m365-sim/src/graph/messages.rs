@@ -10,15 +10,16 @@ pub fn route(request: &Request<'_>) -> Answered {
     }
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method.as_str(), path.as_slice()) {
-        ("GET", ["users", user, "messages"]) => {
-            let wanted = request.filter_eq("internetMessageId");
-            request.tenant(|t| {
-                let list = all(mailbox(t, user)?).filter(|(_, m)| {
-                    wanted.as_ref().is_none_or(|w| m.message_id.trim_matches(['<', '>']) == w.trim_matches(['<', '>']))
-                });
-                Ok(Answer::List("users/messages", list.map(|(folder, m)| show(folder, m)).collect()))
-            })
+        ("GET", ["users", user, "messages"]) => list(request, user, None),
+        ("GET", ["users", user, "mailFolders"]) => request.tenant(|t| {
+            let mailbox = mailbox(t, user)?;
+            Ok(Answer::List("users/mailFolders", FOLDERS.iter().map(|f| show_folder(mailbox, f)).collect()))
+        }),
+        ("GET", ["users", user, "mailFolders", folder]) => {
+            let name = well_known(folder)?;
+            request.tenant(|t| Ok(Answer::Json(200, show_folder(mailbox(t, user)?, name))))
         }
+        ("GET", ["users", user, "mailFolders", folder, "messages"]) => list(request, user, Some(well_known(folder)?)),
         ("GET", ["users", user, "messages", id]) => {
             request.tenant(|t| find(t, user, id).map(|(folder, m)| Answer::Json(200, show(folder, m))))
         }
@@ -27,6 +28,34 @@ pub fn route(request: &Request<'_>) -> Answered {
         }
         _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
     }
+}
+
+/// Inbox, junk and sent mail; other folders come with what is done after delivery.
+const FOLDERS: [(&str, &str); 3] = [("inbox", "Inbox"), ("junkemail", "Junk Email"), ("sentitems", "Sent Items")];
+
+fn well_known(folder: &str) -> Result<&'static (&'static str, &'static str), Refusal> {
+    FOLDERS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(folder) || folder_id(name) == folder)
+        .ok_or_else(|| Refusal::new(404, "ErrorItemNotFound", "The specified object was not found in the store."))
+}
+
+fn folder_id(name: &str) -> String {
+    format!("AQMkAD-{name}")
+}
+
+fn show_folder(mailbox: &Mailbox, (name, shown): &(&'static str, &'static str)) -> Value {
+    let count = all(mailbox).filter(|(folder, _)| folder == name).count();
+    json!({"id": folder_id(name), "displayName": shown, "parentFolderId": folder_id("msgfolderroot"), "childFolderCount": 0, "unreadItemCount": count, "totalItemCount": count, "sizeInBytes": 0, "isHidden": false})
+}
+
+/// Newest first, as Outlook shows them.
+fn list(request: &Request<'_>, user: &str, folder: Option<&(&str, &str)>) -> Answered {
+    request.tenant(|t| {
+        let mut hits: Vec<_> = all(mailbox(t, user)?).filter(|(name, _)| folder.is_none_or(|f| f.0 == *name)).collect();
+        hits.sort_by_key(|(_, m)| std::cmp::Reverse(m.received));
+        Ok(Answer::List("users/messages", hits.into_iter().map(|(folder, m)| show(folder, m)).collect()))
+    })
 }
 
 fn mailbox<'t>(t: &'t Tenant, key: &str) -> Result<&'t Mailbox, Refusal> {
@@ -62,15 +91,26 @@ fn find<'t>(t: &'t Tenant, user: &str, id: &str) -> Result<(&'static str, &'t St
 
 fn show(folder: &str, m: &StoredMessage) -> Value {
     let parsed = mail_parser::MessageParser::default().parse(&m.raw[..]);
-    let subject = parsed.as_ref().and_then(|p| p.subject().map(str::to_owned));
-    let from = parsed
-        .as_ref()
-        .and_then(|p| p.from())
-        .and_then(|f| f.first())
-        .map(|a| json!({"emailAddress": {"name": a.name(), "address": a.address()}}));
-    let headers: Vec<Value> = parsed.as_ref().map(|p| p.headers().iter().map(|h| json!({"name": h.raw_name(), "value": String::from_utf8_lossy(h.raw_value()).replace("\r\n", "").trim()})).collect()).unwrap_or_default();
+    let parsed = parsed.as_ref();
+    let subject = parsed.and_then(|p| p.subject());
+    let list = |field: Option<mail_parser::AddressList<'_>>| -> Vec<Value> {
+        let one = |a: mail_parser::Mailbox<'_>| json!({"emailAddress": {"name": a.name(), "address": a.address()}});
+        field.map(|f| f.mailboxes().map(one).collect()).unwrap_or_default()
+    };
+    let from = list(parsed.and_then(|p| p.from())).into_iter().next();
+    let html = parsed.is_some_and(|p| p.html_body().any(|part| part.html_utf8().is_some()));
+    let text = parsed.and_then(|p| p.body_text(0)).unwrap_or_default();
+    let content = if html { parsed.and_then(|p| p.body_html(0)) } else { None }.unwrap_or_else(|| text.clone());
+    let headers: Vec<Value> = parsed.map(|p| p.headers().iter().map(|h| json!({"name": h.raw_name(), "value": String::from_utf8_lossy(h.raw_value()).replace("\r\n", "").trim()})).collect()).unwrap_or_default();
     let at = jiff::Timestamp::from_second(m.received)
         .map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
         .unwrap_or_default();
-    json!({"@odata.etag": format!("W/\"{}\"", m.id), "id": m.id, "receivedDateTime": at, "sentDateTime": at, "internetMessageId": m.message_id, "subject": subject, "parentFolderId": folder, "isRead": false, "isDraft": false, "from": from, "sender": from, "~internetMessageHeaders": headers})
+    json!({"@odata.etag": format!("W/\"{}\"", m.id), "id": m.id, "createdDateTime": at, "lastModifiedDateTime": at, "changeKey": m.id, "categories": [],
+        "receivedDateTime": at, "sentDateTime": at, "hasAttachments": parsed.is_some_and(|p| p.has_attachments()),
+        "internetMessageId": format!("<{}>", m.message_id.trim_matches(['<', '>'])), "subject": subject,
+        "bodyPreview": text.chars().take(255).collect::<String>(), "importance": "normal", "parentFolderId": folder_id(folder),
+        "isRead": false, "isDraft": false, "body": {"contentType": if html { "html" } else { "text" }, "content": content},
+        "sender": from, "from": from, "toRecipients": list(parsed.and_then(|p| p.to())), "ccRecipients": list(parsed.and_then(|p| p.cc())),
+        "bccRecipients": [], "replyTo": list(parsed.and_then(|p| p.reply_to())), "flag": {"flagStatus": "notFlagged"},
+        "~internetMessageHeaders": headers})
 }

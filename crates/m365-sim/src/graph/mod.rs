@@ -3,11 +3,13 @@
 pub mod applications;
 mod directory;
 mod domains;
-pub use domains::mx_host;
+mod filter;
 mod messages;
+mod roles;
+pub use domains::mx_host;
 
 use crate::audit::AuditRecord;
-use crate::entra::tokens::{Caller, authorise};
+use crate::entra::bearer::{Caller, authorise};
 use crate::world::{Tenant, World};
 use axum::Router;
 use axum::body::Bytes;
@@ -57,6 +59,11 @@ impl Refusal {
             ),
         )
     }
+    pub fn already_there() -> Refusal {
+        Refusal::bad(
+            "One or more added object references already exist for the following modified properties: 'members'.",
+        )
+    }
     pub fn bad(message: impl Into<String>) -> Refusal {
         Refusal::new(400, "Request_BadRequest", message)
     }
@@ -104,10 +111,11 @@ impl Request<'_> {
         })?;
         work(tenant)
     }
-    /// `key eq 'value'` of $filter.
-    pub fn filter_eq(&self, key: &str) -> Option<String> {
-        let (left, right) = self.query.get("$filter")?.split_once(" eq ")?;
-        (left.trim() == key).then(|| right.trim().trim_matches('\'').replace("''", "'"))
+    /// The object that a `…/$ref` request names.
+    pub fn referenced(&self) -> Result<Uuid, Refusal> {
+        let id = self.text("@odata.id")?;
+        let last = id.rsplit('/').next().and_then(|s| s.parse().ok());
+        last.ok_or_else(|| Refusal::bad("Invalid URL in '@odata.id'."))
     }
     pub fn text(&self, key: &str) -> Result<String, Refusal> {
         self.body[key].as_str().map(str::to_owned).ok_or_else(|| Refusal::bad(format!("A value without a type name was found and no expected type is available; property '{key}' is expected to be a string.")))
@@ -157,6 +165,17 @@ async fn serve(
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let segments: Vec<String> = path.trim_matches('/').split('/').skip(1).map(str::to_owned).collect();
+    let mut path = addressed(segments);
+    let counting = path.len() > 1 && path.last().is_some_and(|s| s == "$count");
+    if counting {
+        path.pop();
+    }
+    if path.first().is_some_and(|s| s == "me")
+        && path.get(1).is_some_and(|s| ["messages", "mailFolders", "mailboxSettings"].contains(&s.as_str()))
+        && let Some(user) = &caller.user
+    {
+        path.splice(0..1, ["users".to_owned(), user.clone()]);
+    }
     let body = if body.is_empty() {
         Ok(Value::Null)
     } else {
@@ -173,21 +192,29 @@ async fn serve(
                     key: switches.entra_key_delay_secs,
                 }
             };
-            let request =
-                Request { delays, door: &door, caller, method, path: addressed(segments), query: query.clone(), body };
-            route(&request).await.and_then(|answer| finish(&door, &uri, &query, answer))
+            let request = Request { delays, door: &door, caller, method, path, query: query.clone(), body };
+            route(&request).await.and_then(|answer| finish(&request, &uri, counting, answer))
         }
         Err(refusal) => Err(refusal),
     };
     let mut response = match answered {
-        Ok((status, Some(body), None)) => {
-            (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), Json(body)).into_response()
+        Ok(Finished { status, body, location }) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            let mut response = match body {
+                Body::None => status.into_response(),
+                Body::Text(text) => (status, [("content-type", "text/plain")], text).into_response(),
+                Body::Json(body) => (status, [("content-type", JSON)], Json(body)).into_response(),
+            };
+            if let Some(location) = location.and_then(|l| l.parse().ok()) {
+                response.headers_mut().insert("location", location);
+            }
+            response
         }
-        Ok((_, _, Some(text))) => ([("content-type", "text/plain")], text).into_response(),
-        Ok((status, None, None)) => StatusCode::from_u16(status).unwrap_or(StatusCode::NO_CONTENT).into_response(),
         Err(r) => {
             let date = door.world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
-            (StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST), Json(json!({"error": {"code": r.code, "message": r.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}}))).into_response()
+            let error = json!({"error": {"code": r.code, "message": r.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}});
+            let status = StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST);
+            (status, [("content-type", JSON)], Json(error)).into_response()
         }
     };
     for (name, value) in [
@@ -228,9 +255,9 @@ async fn route(request: &Request<'_>) -> Answered {
         "organization" => directory::organization(request),
         "domains" => domains::route(request).await,
         "applications" | "servicePrincipals" | "oauth2PermissionGrants" => applications::route(request),
-        "directoryRoles" | "roleManagement" => directory::roles(request),
+        "directoryRoles" | "directoryRoleTemplates" | "roleManagement" => roles::roles(request),
         "me" => directory::me(request),
-        "users" if request.path.len() > 2 && matches!(request.path[2].as_str(), "messages" | "mailFolders") => {
+        "users" if request.path.get(2).is_some_and(|s| s == "messages" || s == "mailFolders") => {
             messages::route(request)
         }
         "users" | "groups" | "directoryObjects" => directory::objects(request),
@@ -238,27 +265,79 @@ async fn route(request: &Request<'_>) -> Answered {
     }
 }
 
-type Finished = (u16, Option<Value>, Option<Vec<u8>>);
+/// What Graph calls JSON (wire.md 2.1).
+const JSON: &str = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 
-fn finish(
-    door: &Door,
-    uri: &axum::http::Uri,
-    query: &BTreeMap<String, String>,
-    answer: Answer,
-) -> Result<Finished, Refusal> {
-    let (what, rows) = match answer {
-        Answer::Json(status, value) => return Ok((status, Some(project_one(value, query)), None)),
-        Answer::Empty => return Ok((204, None, None)),
-        Answer::Text(text) => return Ok((200, None, Some(text))),
-        Answer::List(what, rows) => (what, rows),
+enum Body {
+    None,
+    Text(Vec<u8>),
+    Json(Value),
+}
+
+struct Finished {
+    status: u16,
+    body: Body,
+    location: Option<String>,
+}
+
+fn finish(request: &Request<'_>, uri: &axum::http::Uri, counting: bool, answer: Answer) -> Result<Finished, Refusal> {
+    let done = |status, body| Ok(Finished { status, body, location: None });
+    match answer {
+        Answer::Empty => done(204, Body::None),
+        Answer::Text(text) => done(200, Body::Text(text)),
+        Answer::Json(status, value) => {
+            let at = format!("{}{}", request.door.base, uri.path());
+            let location = value["id"].as_str().filter(|_| status == 201).map(|id| format!("{at}/{id}"));
+            Ok(Finished { status, body: Body::Json(entity(request, value)), location })
+        }
+        Answer::List(what, rows) => {
+            let rows = filtered(request, rows)?;
+            if counting {
+                return done(200, Body::Text(rows.len().to_string().into_bytes()));
+            }
+            done(200, Body::Json(page(request, uri, what, rows)?))
+        }
+    }
+}
+
+/// What `$filter` lets through.
+fn filtered(request: &Request<'_>, rows: Vec<Value>) -> Result<Vec<Value>, Refusal> {
+    let Some(text) = request.query.get("$filter") else { return Ok(rows) };
+    let filter = filter::Filter::parse(text)
+        .map_err(|rest| Refusal::bad(format!("Invalid filter clause: not understood at '{rest}' of '{text}'.")))?;
+    Ok(rows.into_iter().filter(|row| filter.holds(row)).collect())
+}
+
+/// One object says where its description is; unknown names in $select leave nothing else (recorded).
+fn entity(request: &Request<'_>, value: Value) -> Value {
+    let Value::Object(shown) = project(value, &request.query) else { return Value::Null };
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let what = match path.as_slice() {
+        ["me"] => "users".to_owned(),
+        [set, key, inner, ..] => format!("{set}('{key}')/{inner}"),
+        [set, ..] => (*set).to_owned(),
+        [] => String::new(),
     };
+    let selected = request.query.get("$select").map(|s| format!("({s})")).unwrap_or_default();
+    let mut body = Map::new();
+    body.insert(
+        "@odata.context".into(),
+        format!("{}/v1.0/$metadata#{what}{selected}/$entity", request.door.base).into(),
+    );
+    body.extend(shown);
+    body.into()
+}
+
+fn page(request: &Request<'_>, uri: &axum::http::Uri, what: &str, rows: Vec<Value>) -> Result<Value, Refusal> {
+    let (base, query) = (&request.door.base, &request.query);
+    let mail = what == "users/messages";
+    // wire.md 2.3: directory 1..999, messages 1..1000 and 10 at a time
+    let (usual, most) = if mail { (10, 1000) } else { (request.door.world.state().switches.graph_page_size, 999) };
     let top: usize = match query.get("$top") {
-        None => door.world.state().switches.graph_page_size,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=999).contains(n))
-            .ok_or_else(|| Refusal::bad("Invalid page size specified: it must be between 1 and 999 inclusive."))?,
+        None => usual,
+        Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| {
+            Refusal::bad(format!("Invalid page size specified: it must be between 1 and {most} inclusive."))
+        })?,
     };
     let from = match query.get("$skiptoken") {
         None => 0,
@@ -270,7 +349,8 @@ fn finish(
     let total = rows.len();
     let page: Vec<Value> = rows.into_iter().skip(from).take(top).map(|row| project(row, query)).collect();
     let mut body = Map::new();
-    body.insert("@odata.context".into(), format!("{}/v1.0/$metadata#{what}", door.base).into());
+    let selected = query.get("$select").map(|s| format!("({s})")).unwrap_or_default();
+    body.insert("@odata.context".into(), format!("{base}/v1.0/$metadata#{what}{selected}").into());
     if query.get("$count").is_some_and(|c| c == "true") {
         body.insert("@odata.count".into(), total.into());
     }
@@ -281,20 +361,14 @@ fn finish(
             .map(|(k, v)| format!("{k}={}", url::form_urlencoded::byte_serialize(v.as_bytes()).collect::<String>()))
             .collect();
         let kept = if kept.is_empty() { String::new() } else { kept.join("&") + "&" };
-        body.insert(
-            "@odata.nextLink".into(),
-            format!("{}{}?{kept}$skiptoken=RFNwdAIAAQ{}", door.base, uri.path(), from + page.len()).into(),
-        );
+        let next = format!("{base}{}?{kept}$skiptoken=RFNwdAIAAQ{}", uri.path(), from + page.len());
+        body.insert("@odata.nextLink".into(), next.into());
     }
     body.insert("value".into(), page.into());
-    Ok((200, Some(body.into()), None))
+    Ok(body.into())
 }
 
-fn project_one(value: Value, query: &BTreeMap<String, String>) -> Value {
-    if query.contains_key("$select") { project(value, query) } else { value }
-}
-
-/// Unknown names in $select are silently nothing (recorded); keys that begin with `~` are only there when selected.
+/// Keys that begin with `~` are only there when selected; unknown names are silently nothing (recorded).
 fn project(row: Value, query: &BTreeMap<String, String>) -> Value {
     let Value::Object(row) = row else { return row };
     let selected: Option<Vec<&str>> = query.get("$select").map(|s| s.split(',').map(str::trim).collect());
@@ -304,7 +378,7 @@ fn project(row: Value, query: &BTreeMap<String, String>) -> Value {
             (None, Some(_)) => None,
             (Some(names), plain) => {
                 let name = plain.unwrap_or(&key).to_owned();
-                (names.contains(&name.as_str()) || name == "id" || name.starts_with('@')).then_some((name, value))
+                (names.contains(&name.as_str()) || name.starts_with('@')).then_some((name, value))
             }
         })
         .collect::<Map<_, _>>()

@@ -2,6 +2,7 @@
 //!
 //! `pipeline` shows one pass from arrival to fork; `egress` what leaves and how it is tried again.
 
+mod attribution;
 mod auth;
 mod egress;
 mod fields;

@@ -1,7 +1,7 @@
 //! The mail flow rules engine (transport.md S28–S40), pure: a message, one recipient, the rules → what happens.
 
+use super::attribution::in_net;
 use super::fields;
-use super::smtp_server::in_net;
 use crate::world::Tenant;
 use serde_json::{Map, Value};
 use std::net::IpAddr;

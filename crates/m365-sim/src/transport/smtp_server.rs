@@ -1,13 +1,13 @@
 //! The Internet-facing SMTP server of all tenants (transport.md S1–S17). Only CRLF.CRLF ends a message.
 
+use super::attribution::{by_certificate, place};
 use super::limits;
 use super::pipeline::{Arrived, Envelope, Recipient};
 use super::{Transport, fields};
-use crate::world::{Fault, State, Tenant};
+use crate::world::Fault;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
-use serde_json::Value;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -332,7 +332,7 @@ impl Session {
             return "452 4.5.3 Too many recipients (AS780090) ".trim_end().into();
         }
         let state = self.transport.world().state();
-        let placed = place(&state, &self.by_certificate, self.peer.ip(), &envelope.from, &address);
+        let placed = place(&state, &self.by_certificate, &self.names, self.peer.ip(), &envelope.from, &address);
         drop(state);
         let (tenant, connector) = match placed {
             Ok(right) => right,
@@ -471,128 +471,6 @@ fn path(text: &str, word: &str) -> Option<(String, String)> {
         *c == '>' && !quoted
     })?;
     Some((rest[..end.0].to_owned(), rest[end.0 + 1..].to_owned()))
-}
-
-fn enabled_on_premises(t: &Tenant) -> impl Iterator<Item = &serde_json::Map<String, Value>> {
-    t.inbound_connectors
-        .iter()
-        .filter(|c| c.get("Enabled") == Some(&true.into()) && c.get("ConnectorType") == Some(&"OnPremises".into()))
-}
-
-fn name_matches(pattern: &str, names: &[String]) -> bool {
-    let pattern = pattern.to_lowercase();
-    names.iter().any(|n| match pattern.strip_prefix("*.") {
-        Some(suffix) => n.ends_with(&format!(".{suffix}")),
-        None => *n == pattern,
-    })
-}
-
-/// S4 and S5: which tenant's connector the certificate proves.
-fn by_certificate(state: &State, names: &[String], sender_domain: &str) -> Option<(Uuid, String)> {
-    let mut candidates: Vec<(Uuid, String, bool)> = Vec::new();
-    for t in &state.tenants {
-        for c in enabled_on_premises(t) {
-            let Some(pattern) = c.get("TlsSenderCertificateName").and_then(Value::as_str) else { continue };
-            let accepted = pattern.starts_with("*.") || t.accepted_domain(pattern).is_some();
-            if accepted && name_matches(pattern, names) {
-                let name = c.get("Name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                candidates.push((t.id, name, t.accepted_domain(sender_domain).is_some()));
-            }
-        }
-    }
-    candidates.sort();
-    if candidates.len() > 1 {
-        tracing::warn!("AMBIGUOUS attribution between {} connectors", candidates.len());
-    }
-    let chosen = candidates.iter().find(|(_, _, sender)| *sender).or(candidates.first());
-    chosen.map(|(t, name, _)| (*t, name.clone()))
-}
-
-/// S6–S11: the tenant of a recipient and the connector if Originating, or the refusal.
-fn place(
-    state: &State,
-    by_certificate: &Option<(Uuid, String)>,
-    ip: IpAddr,
-    sender: &str,
-    recipient: &str,
-) -> Result<(Uuid, Option<String>), String> {
-    let (from, to) = (fields::domain_of(sender), fields::domain_of(recipient));
-    let by_ip = || {
-        state
-            .tenants
-            .iter()
-            .find(|t| {
-                t.accepted_domain(&from).is_some()
-                    && enabled_on_premises(t).any(|c| {
-                        c.get("SenderIPAddresses")
-                            .and_then(Value::as_array)
-                            .into_iter()
-                            .flatten()
-                            .filter_map(Value::as_str)
-                            .any(|net| in_net(net, ip))
-                    })
-            })
-            .map(|t| (t.id, "by address".to_owned()))
-    };
-    let originating = by_certificate.clone().or_else(by_ip);
-    if let Some((tenant, connector)) = originating {
-        if let Some(t) = state.tenants.iter().find(|t| t.id == tenant) {
-            unknown_recipient(t, &to, recipient)?;
-        }
-        return Ok((tenant, Some(connector)));
-    }
-    let Some(t) = state.tenant_of_accepted(&to) else {
-        return Err(format!("550 5.7.64 TenantAttribution; Relay Access Denied [{HOST}]"));
-    };
-    let restricts = |c: &&serde_json::Map<String, Value>| {
-        let yes = |key: &str| c.get(key) == Some(&true.into());
-        let covers = c
-            .get("SenderDomains")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .any(|d| d.contains("smtp:*;") || d.contains(&format!(":{from};")));
-        c.get("Enabled") == Some(&true.into())
-            && c.get("ConnectorType") == Some(&"Partner".into())
-            && covers
-            && (yes("RestrictDomainsToCertificate") || yes("RestrictDomainsToIPAddresses"))
-    };
-    let address_listed = |c: &serde_json::Map<String, Value>| {
-        c.get("SenderIPAddresses")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .any(|net| in_net(net, ip))
-    };
-    if let Some(c) = t.inbound_connectors.iter().find(restricts)
-        && !address_listed(c)
-    {
-        return Err("550 5.7.51 TenantInboundAttribution; There is a partner connector configured that matched the message's recipient domain. The connector had either the RestrictDomainsToIPAddresses or RestrictDomainsToCertificate set".into());
-    }
-    let direct_send_refused = t.organization_config.get("RejectDirectSend") == Some(&true.into());
-    if direct_send_refused && t.accepted_domain(&from).is_some() {
-        return Err("550 5.7.68 TenantInboundAttribution; Direct Send not allowed for this organization from unauthorized sources".into());
-    }
-    unknown_recipient(t, &to, recipient)?;
-    Ok((t.id, None))
-}
-
-/// S11: directory-based edge blocking of an authoritative domain.
-fn unknown_recipient(t: &Tenant, domain: &str, recipient: &str) -> Result<(), String> {
-    let authoritative = t.accepted_domain(domain).is_some_and(|d| d.domain_type == "Authoritative");
-    let known = t.user_by_address(recipient).is_some_and(|u| !u.mailbox_type.is_empty())
-        || t.group_by_address(recipient).is_some();
-    if authoritative && !known {
-        Err(format!("550 5.4.1 Recipient address rejected: Access denied. AS(201806281) [{HOST}]"))
-    } else {
-        Ok(())
-    }
-}
-
-pub(super) fn in_net(net: &str, ip: IpAddr) -> bool {
-    net.parse::<ipnet::IpNet>().is_ok_and(|n| n.contains(&ip)) || net.parse::<IpAddr>().is_ok_and(|a| a == ip)
 }
 
 /// A command line without its CRLF; `None` at the end of the stream.
