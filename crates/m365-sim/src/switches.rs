@@ -71,6 +71,8 @@ switches! {
     egress_address: String = "127.0.40.1".into();
     /// Q28 Remove- and Disable- only ask for confirmation unless Confirm is false.
     exo_confirm: bool = true;
+    /// Q29 CloudServicesMailEnabled promotes headers for recipients outside the tenant, too (S21).
+    promote_outside: bool = false;
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }

@@ -3,7 +3,7 @@
 
 use super::pipeline::{Passing, Recipient, final_stamps, hand_over, trace};
 use super::smtp_client::{self, Target, Tls};
-use super::{QueueEntry, Transport, fields, limits, smtp_server};
+use super::{QueueEntry, Transport, connectors, fields, limits, smtp_server};
 use crate::world::{StoredMessage, WireCopy};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +25,14 @@ pub fn route(transport: &Transport, mut m: Passing, connector: String) {
     trace(transport, &m, "Route", "Pending", format!("to connector {connector}"), None);
     let (transport, busy) = (transport.clone(), transport.busy());
     tokio::spawn(async move {
-        depart(&transport, &mut m).await;
+        let keep = transport.world().state().tenants.iter().find(|t| t.id == m.tenant).is_some_and(|t| {
+            let named = |c: &&Map<String, Value>| c.get("Name").and_then(Value::as_str) == Some(&connector);
+            t.outbound_connectors
+                .iter()
+                .find(named)
+                .is_some_and(|c| c.get("CloudServicesMailEnabled") == Some(&true.into()))
+        });
+        depart(&transport, &mut m, keep).await;
         let chip = transport.world().state().switches.chip_recipients_max.max(1);
         for recipients in m.envelope.recipients.chunks(chip) {
             let mut part = m.clone();
@@ -40,7 +47,7 @@ pub fn route(transport: &Transport, mut m: Passing, connector: String) {
 pub fn to_internet(transport: &Transport, mut m: Passing) {
     let (transport, busy) = (transport.clone(), transport.busy());
     tokio::spawn(async move {
-        depart(&transport, &mut m).await;
+        depart(&transport, &mut m, false).await;
         let mut domains: Vec<String> = m.envelope.recipients.iter().map(|r| fields::domain_of(&r.address)).collect();
         domains.sort();
         domains.dedup();
@@ -74,13 +81,11 @@ fn outside_mailboxes(transport: &Transport, m: &Passing) {
     }
 }
 
-/// Stamps of departure (S47): results, cross-tenant headers, DKIM, ARC; Organization headers stay behind (S48).
-async fn depart(transport: &Transport, m: &mut Passing) {
+/// Stamps of departure (S47): results, cross-tenant headers, DKIM, ARC; Organization headers stay behind
+/// unless the connector keeps them (S48).
+async fn depart(transport: &Transport, m: &mut Passing, keep: bool) {
     final_stamps(transport, m).await;
-    m.raw = fields::rename(&m.raw, |n| {
-        let n = n.to_ascii_lowercase();
-        (n.starts_with("x-ms-exchange-organization-") || n.starts_with("x-ms-exchange-forest-")).then(String::new)
-    });
+    m.raw = connectors::egress(&m.raw, keep);
     let at = transport.world().clock.now().strftime("%d %b %Y %H:%M:%S.0000 (UTC)").to_string();
     let mut top: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, value: String| top.push((name.to_owned(), value));
@@ -89,7 +94,7 @@ async fn depart(transport: &Transport, m: &mut Passing) {
     }
     add("X-MS-Exchange-CrossTenant-Network-Message-Id", m.network_id.to_string());
     add("X-MS-Exchange-CrossTenant-AuthSource", "SIM01MB0001.eurprd01.prod.outlook.com".into());
-    add("X-MS-Exchange-CrossTenant-AuthAs", if m.internal { "Internal" } else { "Anonymous" }.into());
+    add("X-MS-Exchange-CrossTenant-AuthAs", if m.internal || m.promoted { "Internal" } else { "Anonymous" }.into());
     add("X-MS-Exchange-CrossTenant-OriginalArrivalTime", at);
     add(
         "X-MS-Exchange-CrossTenant-FromEntityHeader",
@@ -103,6 +108,10 @@ async fn depart(transport: &Transport, m: &mut Passing) {
         .into(),
     );
     add("X-MS-Exchange-CrossTenant-Id", m.tenant.to_string());
+    if m.originating && !m.internal {
+        let by = format!("TenantId={};Ip=[{}];Helo=[{}]", m.tenant, m.ip, m.helo);
+        add("X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp", by);
+    }
     add("X-MS-Exchange-Transport-CrossTenantHeadersStamped", "SIM01MB0001".into());
     m.raw = fields::prepend(&m.raw, &top);
     if m.originating {

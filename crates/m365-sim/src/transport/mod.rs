@@ -4,6 +4,7 @@
 
 mod attribution;
 mod auth;
+mod connectors;
 mod egress;
 mod fields;
 mod limits;

@@ -1,7 +1,7 @@
 //! One pass of a message through a tenant (transport.md S18–S44, S54–S62): ingress, authentication, rules, forks.
 
 use super::rules::{self, Outcome, Subject};
-use super::{Transport, auth, egress, fields, limits, smtp_server};
+use super::{Transport, auth, connectors, egress, fields, limits, smtp_server};
 use crate::world::{State, StoredMessage, Tenant, TraceEntry, WireCopy};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -47,8 +47,14 @@ pub struct Passing {
     pub envelope: Envelope,
     pub raw: Vec<u8>,
     pub ip: IpAddr,
+    /// The address that SPF is judged by: another one only with enhanced filtering (S24).
+    pub source: IpAddr,
+    pub helo: String,
     pub originating: bool,
+    /// From a mailbox of the tenant.
     pub internal: bool,
+    /// A trusted connector vouches for it being internal (S21).
+    pub promoted: bool,
     pub pass: u32,
     pub message_id: String,
     pub network_id: Uuid,
@@ -75,7 +81,6 @@ pub async fn pass(transport: &Transport, arrived: Arrived) {
             deliver(transport, fork);
         }
     }
-    let _ = message.pass;
 }
 
 /// Ingress: what came in is renamed and stripped, what this pass found is stamped (S18–S26).
@@ -83,7 +88,7 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
     let world = transport.world();
     let network_id = Uuid::new_v4();
     let originating = a.submitted || a.connector.is_some();
-    let (tenant_domain, sealers, record) = {
+    let (tenant_domain, wishes, record) = {
         let state = world.state();
         let t = state.tenants.iter().find(|t| t.id == a.tenant);
         let from = fields::get(&a.raw, "From")
@@ -93,7 +98,8 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
         let domain = t
             .map(|t| if t.accepted_domain(&from).is_some() { from } else { t.initial_domain.clone() })
             .unwrap_or_default();
-        (domain, t.map(|t| t.arc_trusted_sealers.clone()).unwrap_or_default(), state.switches.record_wire)
+        let wishes = t.map(|t| connectors::wishes(t, &a, state.switches.promote_outside));
+        (domain, wishes.unwrap_or(connectors::Wishes { promote: false, skipped: None }), state.switches.record_wire)
     };
     if record && a.connector.is_some() {
         let copy = WireCopy {
@@ -105,10 +111,10 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
         };
         world.state().wire.push(copy);
     }
-    let _ = sealers;
     let message_id =
         fields::get(&a.raw, "Message-ID").unwrap_or_else(|| format!("<{}@{}>", Uuid::new_v4(), smtp_server::HOST));
-    let stripped = ingress(&a.raw);
+    let stripped = connectors::ingress(&a.raw, wishes.promote);
+    let promoted = fields::get(&stripped, "X-MS-Exchange-Organization-AuthAs").is_some_and(|v| v == "Internal");
     let mut top = Vec::new();
     if fields::get(&a.raw, "Message-ID").is_none() {
         top.push(("Message-ID".to_owned(), message_id.clone()));
@@ -123,6 +129,13 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
             .collect::<BTreeSet<_>>()
             .len() as u32
     };
+    if let Some((before, covered)) = wishes.skipped {
+        let listed = format!("ip=[{before}];domain={}", a.helo);
+        top.push(("X-MS-Exchange-SkipListedInternetSender".to_owned(), listed.clone()));
+        if covered {
+            top.push(("X-MS-Exchange-ExternalOriginalInternetSender".to_owned(), listed));
+        }
+    }
     let subject = fields::get(&stripped, "Subject").unwrap_or_default();
     let raw = fields::prepend(&stripped, &top);
     let mut message = Passing {
@@ -131,8 +144,11 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
         envelope: a.envelope,
         raw,
         ip: a.ip,
+        source: wishes.skipped.filter(|(_, covered)| *covered).map_or(a.ip, |(before, _)| before),
+        helo: a.helo.clone(),
         originating,
         internal: a.submitted,
+        promoted,
         pass,
         message_id,
         network_id,
@@ -149,35 +165,6 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
         None,
     );
     message
-}
-
-/// S19–S22: verdicts of an earlier pass keep only a suffixed name; what nobody outside may claim goes.
-fn ingress(raw: &[u8]) -> Vec<u8> {
-    let lower = |n: &str| n.to_ascii_lowercase();
-    let cross = fields::all(raw).iter().any(|(n, _)| lower(n).starts_with("x-ms-exchange-crosstenant-"));
-    let renamed = fields::rename(raw, |name| match lower(name).as_str() {
-        "authentication-results" => Some("Authentication-Results-Original".into()),
-        "x-forefront-antispam-report" => Some("X-Forefront-Antispam-Report-Untrusted".into()),
-        "x-microsoft-antispam" => Some("X-Microsoft-Antispam-Untrusted".into()),
-        "x-microsoft-antispam-message-info" => Some("X-Microsoft-Antispam-Message-Info-Original".into()),
-        "x-ms-office365-filtering-correlation-id" => Some("X-MS-Office365-Filtering-Correlation-Id-Prvs".into()),
-        n if n.starts_with("x-ms-exchange-crosstenant-")
-            || n.starts_with("x-ms-exchange-organization-")
-            || n.starts_with("x-ms-exchange-forest-")
-            || n.starts_with("x-ms-exchange-crosspremises-") =>
-        {
-            Some(String::new())
-        }
-        _ => None,
-    });
-    if cross {
-        fields::prepend(
-            &renamed,
-            &[("X-MS-Exchange-Transport-CrossTenantHeadersStripped".into(), smtp_server::HOST.into())],
-        )
-    } else {
-        renamed
-    }
 }
 
 fn stamps(transport: &Transport, m: &Passing, helo: &str, connector: Option<&str>) -> Vec<(String, String)> {
@@ -219,6 +206,8 @@ fn stamps(transport: &Transport, m: &Passing, helo: &str, connector: Option<&str
     add("X-MS-Exchange-Organization-ExpirationInterval", "1:00:00:00.0000000".into());
     add("X-MS-Office365-Filtering-Correlation-Id", id);
     add("X-MS-PublicTrafficType", "Email".into());
+    // what a connector promoted stands
+    out.retain(|(n, _)| !n.starts_with("X-MS-Exchange-Organization-Auth") || fields::get(&m.raw, n).is_none());
     out
 }
 
@@ -287,7 +276,7 @@ fn forks(transport: &Transport, m: &Passing) -> Vec<(Vec<Recipient>, Outcome)> {
             recipient: &recipient.address,
             recipient_internal: internal,
             authenticated: m.originating,
-            internal: m.internal,
+            internal: m.internal || m.promoted,
             ip: m.ip,
             scl: m.scl,
             now: transport.world().clock.unix(),
@@ -399,15 +388,16 @@ pub async fn final_stamps(transport: &Transport, m: &mut Passing) {
             .map(|t| t.arc_trusted_sealers.clone())
             .unwrap_or_default();
         // judged as it came: our own stamps are no part of what was signed
-        let results = transport.inner.auth.judge(&m.raw, m.ip, "", &m.envelope.from, &sealers).await;
+        let results = transport.inner.auth.judge(&m.raw, m.source, &m.helo, &m.envelope.from, &sealers).await;
         top.push(("Authentication-Results".into(), results.line));
         top.push((
             "Received-SPF".into(),
             format!(
-                "{} (protection.outlook.com: domain of {}) receiver=protection.outlook.com; client-ip={};",
+                "{} (protection.outlook.com: domain of {}) receiver=protection.outlook.com; client-ip={}; helo={};",
                 results.spf,
                 fields::domain_of(&m.envelope.from),
-                m.ip
+                m.source,
+                m.helo
             ),
         ));
         top.push((
