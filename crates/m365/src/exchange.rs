@@ -1,6 +1,6 @@
 //! The Exchange admin API: cmdlets over HTTPS (wire.md 7). A list that ends before its end is an error.
 
-use crate::http::{Client, send};
+use crate::http::{Asks, Client, send};
 use crate::tokens::Identity;
 use crate::{M365Error, Result, Service, limits};
 use reqwest::header;
@@ -33,6 +33,10 @@ impl Client {
                 }
                 other => other?,
             };
+            if got["@adminapi.confirmationmessage"].as_str().is_some_and(|text| !text.is_empty()) {
+                let what = format!("{cmdlet} asked for confirmation and did nothing");
+                return Err(M365Error::Unexpected { service: "Exchange Online", what });
+            }
             let next = got["@odata.nextLink"].as_str().map(str::to_owned);
             answer.warnings.extend(
                 got["@adminapi.warnings"]
@@ -83,7 +87,8 @@ impl Client {
             .header("X-AnchorMailbox", format!("{ANCHOR}@{}", who.tenant()))
             .header("client-request-id", uuid::Uuid::new_v4().to_string())
             .body(body.to_string());
-        let answer = send("Exchange Online", request).await?;
+        let asks = if cmdlet.starts_with("Get-") { Asks::Reading } else { Asks::Changing };
+        let answer = send("Exchange Online", asks, request).await?;
         let status = answer.status().as_u16();
         if status == 401 || status == 403 {
             // recorded: the body of a 403 may be 4 KiB of NUL

@@ -1,6 +1,6 @@
 //! Microsoft Graph: one object, one list, one change at a time (wire.md 2).
 
-use crate::http::{Client, send};
+use crate::http::{Asks, Client, send};
 use crate::tokens::Identity;
 use crate::{M365Error, Result, Service, limits};
 use reqwest::{Method, Response};
@@ -62,6 +62,7 @@ impl Client {
 
     async fn graph_at(&self, who: &Identity, method: Method, url: &str, body: Option<&Value>) -> Result<Value> {
         let token = self.token(who, Service::Graph).await?;
+        let asks = Asks::by(&method);
         let mut request = self
             .http
             .request(method, url)
@@ -70,7 +71,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        read(send("Microsoft Graph", request).await?).await
+        read(send("Microsoft Graph", asks, request).await?).await
     }
 }
 

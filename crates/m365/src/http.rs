@@ -43,16 +43,29 @@ impl Client {
     }
 }
 
+/// What a request does at the other side; a POST may only read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Reading,
+    Changing,
+}
+
+impl Asks {
+    pub(crate) fn by(method: &Method) -> Asks {
+        if *method == Method::GET { Asks::Reading } else { Asks::Changing }
+    }
+}
+
 /// Sends until an answer came that is worth reading. Read-only requests are repeated after anything that passes;
 /// others only where it is certain that nothing was done (refused connection, 429, 503).
-pub(crate) async fn send(service: &'static str, request: RequestBuilder) -> Result<Response> {
+pub(crate) async fn send(service: &'static str, asks: Asks, request: RequestBuilder) -> Result<Response> {
+    let reads_only = asks == Asks::Reading;
     let mut pause = limits::BACKOFF_FIRST;
     for attempt in 1.. {
         let again = request
             .try_clone()
             .ok_or(M365Error::Unexpected { service, what: "a request that cannot be repeated".into() })?;
         let built = again.build().map_err(|e| M365Error::Settings(format!("{service}: {e}")))?;
-        let reads_only = built.method() == Method::GET;
         let last = attempt >= limits::TRIES_MAX;
         let client = request_client(&request)?;
         let wait = match client.execute(built).await {

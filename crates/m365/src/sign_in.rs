@@ -2,7 +2,7 @@
 //! code with PKCE, RFC 7636, over a loopback redirect, RFC 8252 §7.3). Both through a public client that needs no
 //! secret. The tenant is bound by the verified id token, never by what a redirect claims (wire.md 1.6).
 
-use crate::http::{Client, send};
+use crate::http::{Asks, Client, send};
 use crate::tokens::Identity;
 use crate::{M365Error, Result, Service, limits};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -83,7 +83,7 @@ impl Client {
             .http
             .post(format!("{}/{tenant}/oauth2/v2.0/devicecode", self.cloud.login))
             .form(&[("client_id", client_id), ("scope", &scope)]);
-        let answer = send("Entra", request).await?;
+        let answer = send("Entra", Asks::Changing, request).await?;
         let ok = answer.status().is_success();
         let body: Value = answer
             .json()
@@ -238,7 +238,9 @@ impl Client {
     async fn verified(&self, id_token: &str, client_id: &str, nonce: Option<&str>) -> Result<Value> {
         let bad = |what: &str| M365Error::Unexpected { service: "Entra", what: format!("an id token {what}") };
         let header = jsonwebtoken::decode_header(id_token).map_err(|_| bad("that cannot be read"))?;
-        let keys = send("Entra", self.http.get(format!("{}/common/discovery/v2.0/keys", self.cloud.login))).await?;
+        let keys =
+            send("Entra", Asks::Reading, self.http.get(format!("{}/common/discovery/v2.0/keys", self.cloud.login)))
+                .await?;
         let keys: Value = keys.json().await.map_err(|_| bad("whose keys cannot be read"))?;
         let key = keys["keys"]
             .as_array()

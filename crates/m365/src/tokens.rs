@@ -1,6 +1,6 @@
 //! Access tokens: asked for once a service and identity, kept in memory until shortly before their end.
 
-use crate::http::{Client, send};
+use crate::http::{Asks, Client, send};
 use crate::sign_in::SignedIn;
 use crate::{M365Error, Result, Service, limits};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -134,7 +134,7 @@ impl Client {
     /// The token endpoint; an answer that is not 200 is an error of Entra's own form.
     pub(crate) async fn ask_token(&self, tenant: &str, form: &[(&str, &str)]) -> Result<Value> {
         let request = self.http.post(format!("{}/{tenant}/oauth2/v2.0/token", self.cloud.login)).form(form);
-        let answer = send("Entra", request).await?;
+        let answer = send("Entra", Asks::Changing, request).await?;
         let ok = answer.status().is_success();
         let body: Value = answer
             .json()

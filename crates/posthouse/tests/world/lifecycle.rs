@@ -231,6 +231,7 @@ async fn connecting_waits_for_a_slow_microsoft() {
         json!({"door": "graph", "answer": "429", "retry_after_secs": 1, "times": 2}),
         json!({"door": "exchange", "answer": "503", "times": 2}),
         json!({"door": "graph", "matching": "GET", "answer": "504", "times": 1}),
+        json!({"door": "exchange", "matching": "Get-AcceptedDomain", "answer": "502", "times": 2}),
     ] {
         world.door.post("/faults", fault).await.unwrap();
     }
