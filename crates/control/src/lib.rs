@@ -6,6 +6,7 @@
 
 mod connect;
 mod disconnect;
+mod plan;
 
 mod account;
 mod directory;
@@ -26,6 +27,7 @@ pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};
 pub use objects::permissions::{Permission, needed as permissions_needed};
+pub use plan::{Action, Change, Plan, Unknown, ValueChange, plan};
 pub use proof::{Proof, Shown};
 pub use settings::{Settings, SignIn, Wish};
 

@@ -28,6 +28,13 @@ pub enum Command {
     /// Connect, list and disconnect tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Show what would have to change in a tenant so that it is as it should be; changes nothing.
+    ///
+    /// Exit code 0: nothing; 2: changes; 1: something could not be read, or an error. Carry out with: tenant connect.
+    Plan {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
     /// List journeys, newest first.
     Trace {
         /// Only this tenant (id, label or domain).

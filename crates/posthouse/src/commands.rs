@@ -132,6 +132,19 @@ async fn disconnect(config: &Config, store: &Store, name: &str, json: bool) -> R
     Ok(if proof.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+pub async fn plan(config: &Config, name: &str, json: bool) -> Result<ExitCode> {
+    let store = open(config).await?;
+    let tenant = wiring::find_tenant(&store, name).await?;
+    let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
+    let plan = control::plan(tenant.id, &client, &store, &settings).await?;
+    show::print(json, &plan, || plan.to_string())?;
+    Ok(match (plan.changes.is_empty(), plan.unknown.is_empty()) {
+        (false, _) => ExitCode::from(2),
+        (true, false) => ExitCode::FAILURE,
+        (true, true) => ExitCode::SUCCESS,
+    })
+}
+
 pub async fn trace(
     config: &Config,
     tenant: Option<String>,

@@ -51,6 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Config(_) => println!("{} is right", cli.config.display()),
                 Command::Serve { ready_file } => commands::serve(&config, ready_file).await?,
                 Command::Tenant(command) => return commands::tenant(&config, command, json).await,
+                Command::Plan { tenant } => return commands::plan(&config, &tenant, json).await,
                 Command::Trace { tenant, address, message_id, limit } => {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }

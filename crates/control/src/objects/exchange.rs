@@ -3,6 +3,7 @@
 //! (wire.md 8.1).
 
 use crate::events::{Event, State, Step};
+use crate::plan::ValueChange;
 use crate::proof::Shown;
 use crate::work::Work;
 use crate::{ControlError, Result};
@@ -37,21 +38,34 @@ pub(crate) async fn read(work: &Work<'_>, app: &Identity, kind: &str, name: &str
     Ok(rows.into_iter().find(|r| r.get("Name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name))))
 }
 
-/// What differs, in words that contain no secret.
-pub(crate) fn differences(wanted: &Wanted, seen: &Row) -> Vec<String> {
-    let differs =
-        |key: &&String| !same(&wanted.properties[key.as_str()], seen.get(key.as_str()).unwrap_or(&Value::Null));
-    let name = |key: &String| {
-        if wanted.secret.contains(&key.as_str()) {
-            return format!("{key} differs");
+/// What differs; a secret shows that it does and nothing else.
+pub(crate) fn value_changes(wanted: &Map<String, Value>, secret: &[&str], seen: &Row) -> Vec<ValueChange> {
+    let mut out = Vec::new();
+    for (name, after) in wanted {
+        let before = seen.get(name).unwrap_or(&Value::Null);
+        if same(after, before) {
+            continue;
         }
-        format!(
-            "{key} is {} instead of {}",
-            seen.get(key.as_str()).unwrap_or(&Value::Null),
-            wanted.properties[key.as_str()]
-        )
+        let (before, after) = match secret.contains(&name.as_str()) {
+            true if before.is_null() => (Value::Null, "(secret)".into()),
+            true => ("(another)".into(), "(secret)".into()),
+            false => (before.clone(), after.clone()),
+        };
+        out.push(ValueChange { name: name.clone(), before, after });
+    }
+    out
+}
+
+/// The same in one line.
+pub(crate) fn differences(wanted: &Wanted, seen: &Row) -> Vec<String> {
+    let told = |c: ValueChange| {
+        if wanted.secret.contains(&c.name.as_str()) {
+            format!("{} differs", c.name)
+        } else {
+            format!("{} is {} instead of {}", c.name, c.before, c.after)
+        }
     };
-    wanted.properties.keys().filter(differs).map(name).collect()
+    value_changes(&wanted.properties, wanted.secret, seen).into_iter().map(told).collect()
 }
 
 /// Makes it so. True when something was changed.

@@ -39,7 +39,13 @@ pub(crate) fn inbound(tenant: &Tenant, stage: Stage<'_>) -> Wanted {
             Stage::Everyone => None,
         },
     );
-    Wanted { kind: KIND, name: INBOUND, properties, at_creation: object(json!({"Priority": 0})), secret: SECRET }
+    Wanted {
+        kind: KIND,
+        name: INBOUND,
+        properties: nothing_else(properties),
+        at_creation: object(json!({"Priority": 0})),
+        secret: SECRET,
+    }
 }
 
 /// Mail of a user here to the outside.
@@ -54,7 +60,13 @@ pub(crate) fn outbound(tenant: &Tenant, stage: Stage<'_>) -> Wanted {
             Stage::Everyone => None,
         },
     );
-    Wanted { kind: KIND, name: OUTBOUND, properties, at_creation: object(json!({"Priority": 1})), secret: SECRET }
+    Wanted {
+        kind: KIND,
+        name: OUTBOUND,
+        properties: nothing_else(properties),
+        at_creation: object(json!({"Priority": 1})),
+        secret: SECRET,
+    }
 }
 
 /// Takes our mark off whatever still carries one: valid ones on the second pass, forged ones on internal mail.
@@ -70,7 +82,7 @@ pub(crate) fn strip() -> Wanted {
     Wanted {
         kind: KIND,
         name: STRIP,
-        properties: without_state(properties),
+        properties: nothing_else(without_state(properties)),
         at_creation: object(json!({"Priority": 2})),
         secret: &[],
     }
@@ -79,6 +91,71 @@ pub(crate) fn strip() -> Wanted {
 /// `State` is shown by Get- but set by Enable-; it is looked at in [`ensure`].
 fn without_state(mut properties: Map<String, Value>) -> Map<String, Value> {
     properties.remove("State");
+    properties
+}
+
+/// What narrows a rule, or does something else to mail that it matches: whatever of these we do not set ourselves is
+/// unset, whoever set it. Parameters of New-TransportRule.
+const NARROWS: &[&str] = &[
+    "ActivationDate",
+    "DeleteMessage",
+    "ExceptIfAnyOfRecipientAddressContainsWords",
+    "ExceptIfAnyOfRecipientAddressMatchesPatterns",
+    "ExceptIfAttachmentNameMatchesPatterns",
+    "ExceptIfFrom",
+    "ExceptIfFromAddressContainsWords",
+    "ExceptIfFromAddressMatchesPatterns",
+    "ExceptIfFromMemberOf",
+    "ExceptIfFromScope",
+    "ExceptIfHeaderContainsMessageHeader",
+    "ExceptIfHeaderContainsWords",
+    "ExceptIfMessageSizeOver",
+    "ExceptIfMessageTypeMatches",
+    "ExceptIfRecipientAddressContainsWords",
+    "ExceptIfRecipientAddressMatchesPatterns",
+    "ExceptIfRecipientDomainIs",
+    "ExceptIfSCLOver",
+    "ExceptIfSenderDomainIs",
+    "ExceptIfSenderIpRanges",
+    "ExceptIfSentTo",
+    "ExceptIfSentToMemberOf",
+    "ExceptIfSentToScope",
+    "ExceptIfSubjectContainsWords",
+    "ExceptIfSubjectMatchesPatterns",
+    "ExceptIfSubjectOrBodyContainsWords",
+    "ExceptIfSubjectOrBodyMatchesPatterns",
+    "ExpiryDate",
+    "From",
+    "FromAddressContainsWords",
+    "FromAddressMatchesPatterns",
+    "FromMemberOf",
+    "FromScope",
+    "HeaderMatchesMessageHeader",
+    "HeaderMatchesPatterns",
+    "MessageSizeOver",
+    "MessageTypeMatches",
+    "Quarantine",
+    "RecipientAddressContainsWords",
+    "RecipientAddressMatchesPatterns",
+    "RecipientDomainIs",
+    "RedirectMessageTo",
+    "RejectMessageReasonText",
+    "SCLOver",
+    "SenderDomainIs",
+    "SenderIpRanges",
+    "SentTo",
+    "SentToMemberOf",
+    "SentToScope",
+    "SubjectContainsWords",
+    "SubjectMatchesPatterns",
+    "SubjectOrBodyContainsWords",
+    "SubjectOrBodyMatchesPatterns",
+];
+
+fn nothing_else(mut properties: Map<String, Value>) -> Map<String, Value> {
+    for name in NARROWS {
+        properties.entry(*name).or_insert(Value::Null);
+    }
     properties
 }
 

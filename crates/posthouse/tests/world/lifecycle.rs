@@ -241,6 +241,40 @@ async fn connecting_waits_for_a_slow_microsoft() {
     assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
 }
 
+/// What somebody changed is told value by value; connecting again puts it right; what cannot be read is not guessed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_what_was_tampered_with() {
+    let world = World::connected().await;
+    let plan = || {
+        let output = world.command(&["plan", "contoso.example"]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(plan().0, Some(0), "{}", plan().1);
+    let boss = json!({"Identity": "Posthouse inbound", "ExceptIfFrom": ["anna@outside.example"], "Mode": "Audit"});
+    world.exchange("Set-TransportRule", boss).await;
+    world.exchange("Disable-TransportRule", json!({"Identity": "Posthouse outbound"})).await;
+    world.exchange("Set-InboundConnector", json!({"Identity": "Posthouse from gateway", "Enabled": false})).await;
+    world.exchange("Remove-TransportRule", json!({"Identity": "Posthouse strip"})).await;
+    let (code, text) = plan();
+    assert_eq!(code, Some(2), "{text}");
+    for part in [
+        "ExceptIfFrom: [\"anna@outside.example\"] → null",
+        "Mode: \"Audit\" → \"Enforce\"",
+        "enable mail flow rule “Posthouse outbound”",
+        "Enabled: false → true",
+        "create mail flow rule “Posthouse strip”",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let fault = json!({"door": "exchange", "matching": "Get-InboundConnector", "answer": "500", "times": 1});
+    world.door.post("/faults", fault).await.unwrap();
+    let (_, text) = plan();
+    assert!(text.contains("inbound connectors: unknown because"), "{text}");
+    let (ok, events) = world.connect(0).await;
+    assert!(ok, "{}", events.join("\n"));
+    assert_eq!(plan().0, Some(0), "{}", plan().1);
+}
+
 /// Trial and developer tenants: the connector is created disabled, and no mail may be routed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connector_that_microsoft_disables_stops_before_routing() {
