@@ -3,7 +3,7 @@
 //! accepted domain, both connectors, the rules and their order. Uses the application's own rights.
 
 use crate::objects::application::App;
-use crate::objects::exchange::{Wanted, object, value_changes};
+use crate::objects::exchange::{Wanted, is_named, object, value_changes};
 use crate::objects::{inbound_connector, outbound_connector, rules};
 use crate::{ControlError, Result, Settings};
 use m365::{Client, Row};
@@ -150,8 +150,7 @@ fn domain(tenant: &Tenant, rows: &[Row]) -> Option<Change> {
 }
 
 fn changes(wanted: &Wanted, why: &'static str, rows: &[Row]) -> Vec<Change> {
-    let named = |r: &&Row| text(r, "Name").eq_ignore_ascii_case(wanted.name);
-    let row = rows.iter().find(named);
+    let row = rows.iter().find(|r| is_named(r, wanted.name));
     let object = format!("{} “{}”", called(wanted.kind), wanted.name);
     let change = |action, values, undo: &str| Change {
         action,
@@ -178,7 +177,7 @@ fn changes(wanted: &Wanted, why: &'static str, rows: &[Row]) -> Vec<Change> {
     if !values.is_empty() {
         out.push(change(Action::Change, values, &format!("Set-{} with the values of before", wanted.kind)));
     }
-    if text(row, "State").eq_ignore_ascii_case("Disabled") {
+    if rules::is_disabled(row) {
         let state = ValueChange { name: "State".into(), before: "Disabled".into(), after: "Enabled".into() };
         out.push(change(Action::Enable, vec![state], "Disable-TransportRule"));
     }
@@ -187,9 +186,11 @@ fn changes(wanted: &Wanted, why: &'static str, rows: &[Row]) -> Vec<Change> {
 
 /// The strip rule sees only what the exceptions of the other two let through, so it comes last.
 fn order(rows: &[Row]) -> Option<Change> {
-    let ours = |r: &Row| rules::NAMES.into_iter().find(|n| text(r, "Name").eq_ignore_ascii_case(n));
-    let seen: Vec<&str> = rows.iter().filter_map(ours).collect();
-    let wanted: Vec<&str> = rules::NAMES.into_iter().filter(|n| seen.contains(n)).collect();
+    let places = rules::places(rows);
+    let wanted: Vec<&str> = places.iter().map(|(name, _)| *name).collect();
+    let mut seen = places;
+    seen.sort_by_key(|(_, place)| *place);
+    let seen: Vec<&str> = seen.iter().map(|(name, _)| *name).collect();
     (seen != wanted).then(|| Change {
         action: Action::Move,
         object: "the order of our mail flow rules".into(),
@@ -236,25 +237,7 @@ impl fmt::Display for Plan {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tenant::{MarkSecrets, Policy, ReturnCertificate, Secret};
-    use uuid::Uuid;
-
-    fn contoso() -> Tenant {
-        Tenant {
-            id: TenantId(Uuid::from_u128(7)),
-            label: "contoso".into(),
-            display_name: "Contoso".into(),
-            initial_domain: "contoso.onmicrosoft.com".into(),
-            domains: vec!["contoso.example".into()],
-            connector_domain: "contoso.connect.example".into(),
-            return_host: "contoso-example.mail.protection.outlook.com".into(),
-            pass: MarkSecrets::new(Secret::new("aaaa")),
-            route: MarkSecrets::new(Secret::new("bbbb")),
-            certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new("") },
-            policy: Policy::default(),
-            routing: Routing::Everyone,
-        }
-    }
+    use crate::objects::rules::tests::contoso;
 
     type Lists = Vec<(&'static str, Seen)>;
 

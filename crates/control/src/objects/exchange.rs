@@ -35,7 +35,12 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
 
 pub(crate) async fn read(work: &Work<'_>, app: &Identity, kind: &str, name: &str) -> Result<Option<Row>> {
     let rows = work.client.exchange(app, &format!("Get-{kind}"), json!({"ResultSize": "Unlimited"})).await?.rows;
-    Ok(rows.into_iter().find(|r| r.get("Name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name))))
+    Ok(rows.into_iter().find(|r| is_named(r, name)))
+}
+
+/// Names are matched without case, as Exchange does.
+pub(crate) fn is_named(row: &Row, name: &str) -> bool {
+    row.get("Name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name))
 }
 
 /// What differs; a secret shows that it does and nothing else.

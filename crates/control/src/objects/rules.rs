@@ -6,7 +6,7 @@ use super::outbound_connector;
 use crate::Result;
 use crate::events::Step;
 use crate::work::Work;
-use m365::Identity;
+use m365::{Identity, Row};
 use serde_json::{Map, Value, json};
 use tenant::{Direction, HEADER_PASS, HEADER_PROBE, HEADER_ROUTE, Tenant};
 
@@ -201,26 +201,32 @@ pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant,
         wanted.at_creation.insert("Priority".into(), 0.into());
         exchange::ensure(work, app, Step::Rules, &wanted).await?;
         let seen = exchange::read(work, app, KIND, wanted.name).await?;
-        if seen
-            .is_some_and(|r| r.get("State").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("Disabled")))
-        {
+        if seen.is_some_and(|row| is_disabled(&row)) {
             work.client.exchange(app, "Enable-TransportRule", json!({"Identity": wanted.name})).await?;
         }
     }
     order(work, app).await
 }
 
+/// `State` is shown by Get- and set by Enable-.
+pub(crate) fn is_disabled(row: &Row) -> bool {
+    row.get("State").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("Disabled"))
+}
+
+/// Where each of ours that is there stands among all rules, in the order in which ours should stand.
+pub(crate) fn places(rows: &[Row]) -> Vec<(&'static str, usize)> {
+    let place = |name: &'static str| rows.iter().position(|r| exchange::is_named(r, name)).map(|n| (name, n));
+    NAMES.into_iter().filter_map(place).collect()
+}
+
 /// Our three stand together in our order, wherever an administrator moved the first of them.
 async fn order(work: &mut Work<'_>, app: &Identity) -> Result<()> {
     let rows = work.client.exchange(app, &format!("Get-{KIND}"), json!({"ResultSize": "Unlimited"})).await?.rows;
-    let place = |name: &str| {
-        rows.iter().position(|r| r.get("Name").and_then(Value::as_str).is_some_and(|n| n.eq_ignore_ascii_case(name)))
-    };
-    let places: Vec<Option<usize>> = NAMES.iter().map(|n| place(n)).collect();
-    if places.is_sorted() {
+    let places = places(&rows);
+    if places.iter().map(|(_, place)| place).is_sorted() {
         return Ok(());
     }
-    let first = places.iter().flatten().min().copied().unwrap_or(0);
+    let first = places.iter().map(|(_, place)| *place).min().unwrap_or(0);
     for (n, name) in NAMES.iter().enumerate() {
         work.client.exchange(app, &format!("Set-{KIND}"), json!({"Identity": name, "Priority": first + n})).await?;
     }
@@ -228,13 +234,13 @@ async fn order(work: &mut Work<'_>, app: &Identity) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use tenant::{MarkSecrets, Policy, ReturnCertificate, Routing, Secret, TenantId};
     use uuid::Uuid;
 
-    fn contoso() -> Tenant {
+    pub(crate) fn contoso() -> Tenant {
         Tenant {
             id: TenantId(Uuid::from_u128(7)),
             label: "contoso".into(),

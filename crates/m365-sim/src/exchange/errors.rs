@@ -16,28 +16,20 @@ pub struct CmdletError {
 }
 
 impl CmdletError {
-    /// Recorded: unknown parameter names, and missing mandatory ones.
+    /// Recorded: unknown parameter names.
     pub fn parameter_set(names: &[String]) -> CmdletError {
-        let kind = "Microsoft.Exchange.AdminApi.CommandInvocation.AmbiguousParameterSetException";
-        let text = format!(
-            "Parameter set cannot be resolved using the specified named parameters. Invalid cmdlet parameters specified. {}",
-            names.join(", ")
-        );
-        CmdletError {
-            status: 400,
-            code: "BadRequest",
-            message: "Invalid Operation",
-            detail: Some(format!("|{kind}|{text}")),
-            internal_type: kind.into(),
-            internal_message: text,
-        }
+        CmdletError::unresolved(&format!("Invalid cmdlet parameters specified. {}", names.join(", ")))
     }
+    /// Missing mandatory parameters: the same family.
     pub fn missing(names: &[String]) -> CmdletError {
-        let kind = "Microsoft.Exchange.AdminApi.CommandInvocation.AmbiguousParameterSetException";
-        let text = format!(
-            "Parameter set cannot be resolved using the specified named parameters. Cannot process command because of one or more missing mandatory parameters: {}.",
+        CmdletError::unresolved(&format!(
+            "Cannot process command because of one or more missing mandatory parameters: {}.",
             names.join(", ")
-        );
+        ))
+    }
+    fn unresolved(why: &str) -> CmdletError {
+        let kind = "Microsoft.Exchange.AdminApi.CommandInvocation.AmbiguousParameterSetException";
+        let text = format!("Parameter set cannot be resolved using the specified named parameters. {why}");
         CmdletError {
             status: 400,
             code: "BadRequest",
