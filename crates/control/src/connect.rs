@@ -1,17 +1,17 @@
 //! The seven steps by which a tenant is connected, in order, on one screen. Each looks first, changes only what is
 //! not so yet, and leaves a receipt; a run that was cut off is simply run again.
 
-use crate::account::{self, Administrator, Organization};
+use crate::account::{self, Organization};
 use crate::events::{Event, State, Step};
 use crate::objects::permissions::Permission;
-use crate::objects::rules::Stage;
+use crate::objects::rules::Takes;
 use crate::objects::{accepted_domain, application, inbound_connector, outbound_connector, permissions, rules};
 use crate::work::Work;
 use crate::{Result, Settings, Wish, certificate, directory, probe};
 use m365::{Client, Identity};
 use serde::Serialize;
 use store::Store;
-use tenant::{MarkSecrets, Policy, ReturnCertificate, Routing, Tenant, TenantId};
+use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Stage, Tenant, TenantId};
 
 /// A tenant whose mail goes through Posthouse.
 #[derive(Clone, Debug, Serialize)]
@@ -42,34 +42,41 @@ pub async fn connect(
     accepted_domain::ensure(&mut work, &app, &tenant).await?;
     certified(&work, &mut tenant).await?;
     inbound_connector::ensure(&mut work, &app, &tenant).await?;
-    outbound_connector::ensure(&mut work, &app).await?;
-    route(&mut work, &app, &mut tenant, &admin).await?;
+    outbound_connector::ensure(&mut work, &app, &tenant).await?;
+    work.wish.probe_recipient.get_or_insert(admin.user_name);
+    route(&mut work, &app, &mut tenant).await?;
     Ok(Connected { id: tenant.id, display_name: tenant.display_name, domains: tenant.domains })
 }
 
-/// Rules for probes alone, the proof by mail, then rules for everyone. A tenant whose mail is routed already keeps
-/// its rules: they are put right where they are not as they should be, and proven again.
-async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, admin: &Administrator) -> Result<()> {
-    if tenant.routing == Routing::Everyone {
-        rules::ensure(work, app, tenant, Stage::Everyone).await?;
+/// Rules for probes alone, the proof by mail, then rules as the tenant wishes them. A tenant whose way is proven
+/// already keeps its rules: they are put right where they are not as they should be, and proven again.
+pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
+    if tenant.routing == Routing::Proven {
+        rules::ensure(work, app, tenant, Takes::Rollout).await?;
     }
     let tokens = probe::prepare(work, tenant).await?;
-    if tenant.routing != Routing::Everyone {
+    let mut directions = vec![Direction::Inbound, Direction::Outbound];
+    if tenant.routing == Routing::Proven {
+        // a probe goes only where everybody's mail goes
+        directions.retain(|d| tenant.rollout.of(*d) == Stage::Everyone);
+    } else {
         tenant.routing = Routing::Probe;
         work.store.put_tenant(tenant).await?;
-        rules::ensure(work, app, tenant, Stage::Probe(&tokens.inbound, &tokens.outbound)).await?;
+        rules::ensure(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound)).await?;
     }
-    probe::prove(work, app, tenant, &tokens, &admin.user_name).await?;
-    if tenant.routing != Routing::Everyone {
-        rules::ensure(work, app, tenant, Stage::Everyone).await?;
-        tenant.routing = Routing::Everyone;
+    probe::prove(work, app, tenant, &tokens, &directions).await?;
+    if tenant.routing != Routing::Proven {
+        rules::ensure(work, app, tenant, Takes::Rollout).await?;
+        tenant.routing = Routing::Proven;
         work.store.put_tenant(tenant).await?;
     }
-    work.show(Event::new(
-        Step::Rules,
-        State::Done,
-        format!("mail of {} is routed through Posthouse", tenant.domains.join(", ")),
-    ));
+    let whose = match (tenant.rollout.inbound, tenant.rollout.outbound) {
+        (Stage::Everyone, Stage::Everyone) => "is routed through Posthouse".to_owned(),
+        (inbound, outbound) => {
+            format!("is routed through Posthouse at stage {inbound:?} inbound, {outbound:?} outbound")
+        }
+    };
+    work.show(Event::new(Step::Rules, State::Done, format!("mail of {} {whose}", tenant.domains.join(", "))));
     Ok(())
 }
 
@@ -95,6 +102,7 @@ async fn described(work: &Work<'_>, app: &Identity, organization: &Organization)
                 certificate: ReturnCertificate { chain_pem: String::new(), key_pem: tenant::Secret::new("") },
                 policy: Policy::default(),
                 routing: Routing::Off,
+                rollout: Rollout::default(),
             }
         }
     };

@@ -1,12 +1,13 @@
 //! Taking everything back, in safe order: the way out is closed first, the way back last, the application at the
 //! very end. Then everything is read again. Works with the application's own rights; nobody has to sign in.
 
+use crate::apply::{Origin, carry_out};
 use crate::events::{Event, State, Step};
 use crate::objects::application::{App, NAME as APPLICATION};
-use crate::objects::{accepted_domain, exchange, inbound_connector, outbound_connector, rules};
+use crate::objects::{exchange, inbound_connector, outbound_connector, rules};
 use crate::proof::{Proof, Shown};
 use crate::work::Work;
-use crate::{ControlError, Result, Settings, SignIn, Wish, limits};
+use crate::{ControlError, Result, Settings, SignIn, Wish, limits, plan};
 use m365::{Client, Identity, M365Error};
 use std::time::Instant;
 use store::Store;
@@ -38,10 +39,17 @@ pub async fn disconnect(
     })?;
     let app = application.identity(id);
     let mut proof = Proof::default();
-    close_the_way_out(&mut work, &app, &mut proof).await;
+    let observed = plan::observe(client, &app, store).await?;
     tenant.routing = Routing::Off;
-    store.put_tenant(&tenant).await?;
-    close_the_way_back(&mut work, &app, &tenant, &mut proof).await;
+    for change in plan::removal(&tenant, &observed) {
+        let origin = Origin { plan: "", by: "disconnect" };
+        if let Err(e) = carry_out(&mut work, &app, &tenant, &change, origin).await {
+            // written down; it does not keep the next removal from being tried
+            work.show(Event::new(Step::Disconnect, State::Note, format!("{} failed: {e}", plan::text_of(&change))));
+            proof.failures.push(format!("{}: {e}", change.object));
+        }
+        store.put_tenant(&tenant).await?;
+    }
     look(&work, &app, &tenant, &mut proof).await;
     if proof.is_complete() {
         remove_the_application(&mut work, &app, &application, &mut proof).await;
@@ -51,36 +59,6 @@ pub async fn disconnect(
         work.show(Event::new(Step::Disconnect, State::Done, format!("{} is disconnected", tenant.display_name)));
     }
     Ok(proof)
-}
-
-/// A failure is written down and does not keep the next removal from being tried.
-fn note(work: &mut Work<'_>, proof: &mut Proof, what: &str, result: Result<()>) {
-    match result {
-        Ok(()) => work.show(Event::new(Step::Disconnect, State::Done, format!("{what} removed"))),
-        Err(e) => {
-            work.show(Event::new(Step::Disconnect, State::Note, format!("{what} could not be removed: {e}")));
-            proof.failures.push(format!("{what}: {e}"));
-        }
-    }
-}
-
-async fn close_the_way_out(work: &mut Work<'_>, app: &Identity, proof: &mut Proof) {
-    for name in [rules::INBOUND, rules::OUTBOUND] {
-        let removed = exchange::remove(work, app, rules::KIND, name).await;
-        note(work, proof, &format!("rule “{name}”"), removed);
-    }
-}
-
-/// What is still on its way back needs the connector, the domain and the strip rule until here.
-async fn close_the_way_back(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, proof: &mut Proof) {
-    let removed = exchange::remove(work, app, outbound_connector::KIND, outbound_connector::NAME).await;
-    note(work, proof, &format!("connector “{}”", outbound_connector::NAME), removed);
-    let removed = exchange::remove(work, app, rules::KIND, rules::STRIP).await;
-    note(work, proof, &format!("rule “{}”", rules::STRIP), removed);
-    let removed = exchange::remove(work, app, inbound_connector::KIND, inbound_connector::NAME).await;
-    note(work, proof, &format!("connector “{}”", inbound_connector::NAME), removed);
-    let removed = accepted_domain::remove(work, app, &tenant.connector_domain).await;
-    note(work, proof, &format!("domain {}", tenant.connector_domain), removed);
 }
 
 async fn look(work: &Work<'_>, app: &Identity, tenant: &Tenant, proof: &mut Proof) {
@@ -122,7 +100,10 @@ async fn look(work: &Work<'_>, app: &Identity, tenant: &Tenant, proof: &mut Proo
 /// seen by its no longer getting a token.
 async fn remove_the_application(work: &mut Work<'_>, app: &Identity, application: &App, proof: &mut Proof) {
     let principal = work.client.graph_delete(app, &format!("applications/{}", application.object_id)).await;
-    note(work, proof, &format!("application “{APPLICATION}”"), principal.map_err(Into::into));
+    match principal {
+        Ok(()) => work.show(Event::new(Step::Disconnect, State::Done, format!("remove application “{APPLICATION}”"))),
+        Err(e) => proof.failures.push(format!("application “{APPLICATION}”: {e}")),
+    }
     let (until, mut pause) = (Instant::now() + limits::PROPAGATION_PATIENCE, limits::LOOK_FIRST);
     let shown = loop {
         work.client.forget_tokens(app);

@@ -4,9 +4,12 @@
 //!
 //! Law: mail is routed out only after the way back was proven by mail; on removal the way out is closed first.
 
+mod apply;
 mod connect;
 mod disconnect;
+mod grade;
 mod plan;
+mod watch;
 
 mod account;
 mod directory;
@@ -21,14 +24,16 @@ mod proof;
 mod settings;
 mod work;
 
+pub use apply::apply;
 pub use certificate::{CertificateIssuer, Issued};
 pub use connect::{Connected, connect};
 pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};
 pub use objects::permissions::{Permission, needed as permissions_needed};
-pub use plan::{Action, Change, Plan, Unknown, ValueChange, plan};
+pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal};
 pub use proof::{Proof, Shown};
 pub use settings::{Settings, SignIn, Wish};
+pub use watch::{Drift, Look, look, watch};
 
 pub type Result<T> = std::result::Result<T, ControlError>;

@@ -23,3 +23,11 @@ pub const LABEL_MAX: usize = 63;
 pub const CERTIFICATE_DAYS: i64 = 397;
 /// Octets of randomness in a secret: 256 bits.
 pub const SECRET_OCTETS: usize = 32;
+/// For one look of the watch at one tenant: five lists, each with its retries; a tenant that is slower is looked at
+/// again next time, and keeps no other waiting.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(600);
+/// Within this time an object is healed at most [`HEALS_PER_OBJECT`] times and a tenant gets at most [`HEALS_MAX`]
+/// healing steps: whoever undoes it twice means it, and a person must decide.
+pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+pub const HEALS_PER_OBJECT: usize = 2;
+pub const HEALS_MAX: usize = 20;

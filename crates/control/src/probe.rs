@@ -34,18 +34,31 @@ pub(crate) async fn prepare(work: &Work<'_>, tenant: &Tenant) -> Result<Tokens> 
     Ok(Tokens { inbound: token(Direction::Inbound).await?, outbound: token(Direction::Outbound).await? })
 }
 
+/// The receipt under which the probes' mailbox stands, so that they can go again without an administrator.
+const RECIPIENT: &str = "probe recipient";
+
 pub(crate) async fn prove(
     work: &mut Work<'_>,
     app: &Identity,
     tenant: &Tenant,
     tokens: &Tokens,
-    administrator: &str,
+    directions: &[Direction],
 ) -> Result<()> {
-    let recipient = recipient(work, app, tenant, administrator).await?;
+    let recipient = recipient(work, app, tenant).await?;
+    if directions.contains(&Direction::Inbound) {
+        inbound(work, app, tenant, tokens, &recipient).await?;
+    }
+    if directions.contains(&Direction::Outbound) {
+        outbound(work, tenant, tokens, recipient).await?;
+    }
+    Ok(())
+}
+
+async fn inbound(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, tokens: &Tokens, recipient: &str) -> Result<()> {
     work.show(Event::new(Step::Probe, State::Doing, format!("a probe from outside to {recipient}")));
     let inbound = Outgoing {
         sender: format!("probe@{}", work.settings.zone),
-        recipient: recipient.clone(),
+        recipient: recipient.to_owned(),
         token: tokens.inbound.clone(),
         with_certificate: false,
     };
@@ -56,8 +69,10 @@ pub(crate) async fn prove(
         State::Done,
         format!("inbound: out to the gateway and back into the mailbox in {:.1} s", took.as_secs_f64()),
     ));
+    Ok(())
+}
 
-    let sender = if tenant.owns_address(&recipient) { recipient } else { administrator.to_owned() };
+async fn outbound(work: &mut Work<'_>, tenant: &Tenant, tokens: &Tokens, sender: String) -> Result<()> {
     let outbound = Outgoing {
         sender: sender.clone(),
         recipient: format!("probe-{}@{}", tokens.outbound, work.settings.zone),
@@ -78,13 +93,17 @@ pub(crate) async fn prove(
     Ok(())
 }
 
-/// The mailbox that the administrator named, or her own.
-async fn recipient(work: &Work<'_>, app: &Identity, tenant: &Tenant, administrator: &str) -> Result<String> {
-    let wanted = work.wish.probe_recipient.clone().unwrap_or_else(|| administrator.to_owned()).to_lowercase();
+/// The mailbox that the administrator named, or her own; later the one of the time before.
+async fn recipient(work: &Work<'_>, app: &Identity, tenant: &Tenant) -> Result<String> {
+    let before = work.store.step(tenant.id, RECIPIENT).await?.and_then(|v| v.as_str().map(str::to_owned));
+    let wanted = work.wish.probe_recipient.clone().or(before).unwrap_or_default().to_lowercase();
     let directory = work.store.directory(app.tenant()).await?;
     let found = directory.mailboxes.iter().find(|m| m.address == wanted || m.addresses.contains(&wanted));
     match found {
-        Some(mailbox) if tenant.owns_address(&mailbox.address) => Ok(mailbox.address.clone()),
+        Some(mailbox) if tenant.owns_address(&mailbox.address) => {
+            work.store.put_step(tenant.id, RECIPIENT, &json!(mailbox.address)).await?;
+            Ok(mailbox.address.clone())
+        }
         _ => Err(ControlError::Waits(format!(
             "{wanted} has no mailbox in this tenant; name one for the probe with --probe-recipient ADDRESS"
         ))),

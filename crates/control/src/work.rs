@@ -4,17 +4,22 @@ use crate::events::Event;
 use crate::objects::permissions::Permission;
 use crate::{Settings, Wish};
 use m365::Client;
+use std::sync::Mutex;
 use store::Store;
 
-/// What a step needs besides its own input.
+/// What a step needs besides its own input. The locks are never waited for: they let a step that only reads be
+/// awaited on any thread.
 pub(crate) struct Work<'a> {
     pub wish: Wish,
     pub client: &'a Client,
     pub store: &'a Store,
     pub settings: &'a Settings,
-    pub approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send),
-    show: &'a mut (dyn FnMut(Event) + Send),
+    approve: Mutex<&'a mut Approve<'a>>,
+    show: Mutex<&'a mut Show<'a>>,
 }
+
+type Approve<'a> = dyn FnMut(&[Permission]) -> bool + Send + 'a;
+type Show<'a> = dyn FnMut(Event) + Send + 'a;
 
 impl<'a> Work<'a> {
     pub(crate) fn new(
@@ -25,9 +30,15 @@ impl<'a> Work<'a> {
         approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send),
         show: &'a mut (dyn FnMut(Event) + Send),
     ) -> Work<'a> {
-        Work { wish, client, store, settings, approve, show }
+        Work { wish, client, store, settings, approve: Mutex::new(approve), show: Mutex::new(show) }
+    }
+    /// False unless a person said yes.
+    pub(crate) fn approve(&mut self, asked: &[Permission]) -> bool {
+        self.approve.get_mut().is_ok_and(|approve| approve(asked))
     }
     pub(crate) fn show(&mut self, event: Event) {
-        (self.show)(event);
+        if let Ok(show) = self.show.get_mut() {
+            show(event);
+        }
     }
 }

@@ -18,7 +18,7 @@ use smtp::{Connection, Handler, Reply, ServerSettings, Target, serve_connection,
 use std::net::SocketAddr;
 use std::sync::Arc;
 use store::{Store, ZoneRecord};
-use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Routing, Secret, Tenant, TenantId};
+use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret, Tenant, TenantId};
 use tokio::net::TcpListener;
 
 const ZONE: &str = "bench.example";
@@ -97,7 +97,8 @@ fn contoso(authority: &Authority) -> Tenant {
         route: MarkSecrets::new(Secret::new("b".repeat(64))),
         certificate: ReturnCertificate { chain_pem, key_pem: Secret::new(key_pem) },
         policy: Policy::default(),
-        routing: Routing::Everyone,
+        routing: Routing::Proven,
+        rollout: Rollout::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line, as one list.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Inline mail protection for Microsoft 365.
@@ -30,11 +30,47 @@ pub enum Command {
     Tenant(TenantCommand),
     /// Show what would have to change in a tenant so that it is as it should be; changes nothing.
     ///
-    /// Exit code 0: nothing; 2: changes; 1: something could not be read, or an error. Carry out with: tenant connect.
+    /// Exit code 0: nothing; 2: changes; 1: something could not be read, or an error.
     Plan {
         /// Tenant id, label or domain.
         tenant: String,
+        /// Show what disconnecting would remove instead.
+        #[arg(long)]
+        removal: bool,
     },
+    /// Carry out a plan that was shown; refuses one that no longer fits the tenant.
+    Apply {
+        /// Tenant id, label or domain.
+        tenant: String,
+        /// The id that `posthouse plan` printed.
+        #[arg(long, value_name = "ID")]
+        plan: String,
+    },
+    /// Compare a tenant with what it should be, now, and say how much every difference matters.
+    ///
+    /// Exit code 0: as it should be; 2: differs; 1: something could not be read, or an error.
+    Watch {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
+    /// Leave a tenant alone for a while: no watching, no healing; for a break-glass.
+    Pause {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=168))]
+        hours: u16,
+        /// For those who find the break on.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// End a pause before its time.
+    Resume {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
+    /// The log of administrative acts.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// List journeys, newest first.
     Trace {
         /// Only this tenant (id, label or domain).
@@ -89,8 +125,63 @@ pub enum TenantCommand {
         /// Tenant id, label or domain.
         tenant: String,
     },
+    /// Say how far mail is routed, each direction by itself; `plan` and `apply` carry it out.
+    Rollout {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[arg(long, value_enum)]
+        inbound: Option<Stage>,
+        #[arg(long, value_enum)]
+        outbound: Option<Stage>,
+        /// Mail address of a group whose members go first; instead of those named before.
+        #[arg(long, value_name = "GROUP")]
+        pilot: Vec<String>,
+        /// Mail address of a group whose members are left out; instead of those named before.
+        #[arg(long, value_name = "GROUP", conflicts_with = "exclude_nobody")]
+        exclude: Vec<String>,
+        /// Leave nobody out any more.
+        #[arg(long)]
+        exclude_nobody: bool,
+    },
+    /// Let Posthouse put right what somebody changed on its objects, within bounds, or only tell.
+    SelfHeal {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[arg(value_enum)]
+        to: Switch,
+    },
+    /// What was done in a tenant, step by step, oldest first.
+    Receipts {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
     /// List connected tenants.
     List,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Stage {
+    /// The rule is disabled.
+    Off,
+    /// The rule says in Microsoft's trace what it would take, and takes nothing.
+    Audit,
+    /// Members of the pilot groups.
+    Pilot,
+    Everyone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Oldest first.
+    List,
+    /// Check that no entry was altered, taken out or put in.
+    Verify,
 }
 
 #[derive(Subcommand)]

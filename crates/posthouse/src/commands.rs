@@ -2,13 +2,13 @@
 
 use crate::cli::{HeldCommand, SimArgs, TenantCommand};
 use crate::config::Config;
-use crate::{show, wiring};
+use crate::{lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::{JourneyFilter, Store};
 
-async fn open(config: &Config) -> Result<Store> {
+pub async fn open(config: &Config) -> Result<Store> {
     Store::open(&config.data_dir).await.with_context(|| format!("data directory {}", config.data_dir.display()))
 }
 
@@ -40,6 +40,9 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     let store = open(config).await?;
     let running = gateway::start(wiring::gateway_settings(config)?, store.clone()).await?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
+    // the control plane beside the gateway: its failure is told and stops no mail
+    let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
+    let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch_every));
     if let Some(file) = ready_file {
         write_ready(
             &file,
@@ -48,6 +51,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     }
     asked_to_end().await;
     tracing::info!("finishing the journeys that are under way");
+    watch.abort();
     running.shutdown().await;
     store.close().await;
     Ok(())
@@ -81,6 +85,7 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
             return crate::commands::connect(config, &store, wish, json, &mut |asked| yes || confirmed(asked)).await;
         }
         TenantCommand::Disconnect { tenant } => return disconnect(config, &store, &tenant, json).await,
+        other => return lifecycle::tenant(&store, other, json).await,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,6 +110,7 @@ pub async fn connect(
     };
     match control::connect(wish, &client, store, &settings, approve, &mut show).await {
         Ok(connected) => {
+            store.put_act(&lifecycle::who(), "connect", Some(connected.id), &connected.display_name).await?;
             if !json {
                 println!(
                     "{} is connected: mail of {} goes through Posthouse",
@@ -128,21 +134,11 @@ async fn disconnect(config: &Config, store: &Store, name: &str, json: bool) -> R
         if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") }
     };
     let proof = control::disconnect(tenant.id, &client, store, &settings, &mut show).await?;
+    let outcome = if proof.is_complete() { "proven clean" } else { "not proven clean" };
+    let detail = format!("{}: {outcome}", tenant.display_name);
+    store.put_act(&lifecycle::who(), "disconnect", Some(tenant.id), &detail).await?;
     show::print(json, &proof, || proof.to_string())?;
     Ok(if proof.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-pub async fn plan(config: &Config, name: &str, json: bool) -> Result<ExitCode> {
-    let store = open(config).await?;
-    let tenant = wiring::find_tenant(&store, name).await?;
-    let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
-    let plan = control::plan(tenant.id, &client, &store, &settings).await?;
-    show::print(json, &plan, || plan.to_string())?;
-    Ok(match (plan.changes.is_empty(), plan.unknown.is_empty()) {
-        (false, _) => ExitCode::from(2),
-        (true, false) => ExitCode::FAILURE,
-        (true, true) => ExitCode::SUCCESS,
-    })
 }
 
 pub async fn trace(

@@ -27,6 +27,8 @@ pub struct Config {
     pub trusted_roots: Option<PathBuf>,
     pub resolver: Option<SocketAddr>,
     pub microsoft: MicrosoftSection,
+    /// Between two looks at a tenant's set-up.
+    pub watch_every: std::time::Duration,
 }
 
 /// Where the per-tenant return certificates come from.
@@ -49,6 +51,22 @@ struct File {
     dns: DnsSection,
     #[serde(default)]
     microsoft: MicrosoftSection,
+    #[serde(default)]
+    watch: WatchSection,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatchSection {
+    /// Seconds.
+    every_secs: Spanned<u64>,
+}
+
+impl Default for WatchSection {
+    /// Five cmdlets a look: far below what Exchange Online lets an application do, and soon enough for a person.
+    fn default() -> WatchSection {
+        WatchSection { every_secs: Spanned::new(0..0, 300) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -250,6 +268,7 @@ impl Complaint<'_> {
                 .map(|v| self.value("dns.resolver", v, "an address and port such as \"127.0.0.1:53\""))
                 .transpose()?,
             microsoft: written.microsoft,
+            watch_every: std::time::Duration::from_secs((*written.watch.every_secs.get_ref()).max(1)),
         })
     }
 }

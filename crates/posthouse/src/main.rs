@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod lifecycle;
 mod show;
 mod wiring;
 
@@ -51,7 +52,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Config(_) => println!("{} is right", cli.config.display()),
                 Command::Serve { ready_file } => commands::serve(&config, ready_file).await?,
                 Command::Tenant(command) => return commands::tenant(&config, command, json).await,
-                Command::Plan { tenant } => return commands::plan(&config, &tenant, json).await,
+                Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,
+                Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
+                Command::Watch { tenant } => return lifecycle::watch(&config, &tenant, json).await,
+                Command::Pause { tenant, hours, why } => lifecycle::pause(&config, &tenant, hours, why, json).await?,
+                Command::Resume { tenant } => lifecycle::resume(&config, &tenant, json).await?,
+                Command::Audit(command) => return lifecycle::audit(&config, &command, json).await,
                 Command::Trace { tenant, address, message_id, limit } => {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }

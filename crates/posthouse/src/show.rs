@@ -241,3 +241,37 @@ pub fn tenant_json(tenant: &Tenant) -> serde_json::Value {
         "routing": tenant.routing, "policy": tenant.policy,
     })
 }
+
+pub fn acts(list: &[store::Act]) -> String {
+    if list.is_empty() {
+        return "nothing was done yet".into();
+    }
+    let row = |a: &store::Act| {
+        [at(a.at), a.seq.to_string(), safe(&a.who), a.act.clone(), a.tenant.clone(), short(&a.detail, 100)]
+    };
+    table(["when (UTC)", "no.", "who", "act", "tenant", "detail"], list.iter().map(row)).to_string()
+}
+
+pub fn receipts(list: &[(jiff::Timestamp, store::Receipt)]) -> String {
+    if list.is_empty() {
+        return "nothing was done in this tenant yet".into();
+    }
+    let row = |(when, r): &(jiff::Timestamp, store::Receipt)| {
+        let plan = if r.plan.is_empty() { "-".into() } else { r.plan.clone() };
+        [at(*when), r.by.clone(), plan, r.step.clone(), r.call.clone(), short(&r.answer, 60)]
+    };
+    table(["when (UTC)", "by", "plan", "step", "call", "answer"], list.iter().map(row)).to_string()
+}
+
+pub fn rollout(tenant: &Tenant) -> String {
+    let groups = |list: &[String]| if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
+    format!(
+        "{} wishes: inbound {:?}, outbound {:?}; pilot groups {}; left out {}\n`posthouse plan {}` shows what that changes",
+        tenant.display_name,
+        tenant.rollout.inbound,
+        tenant.rollout.outbound,
+        groups(&tenant.rollout.pilot_groups),
+        groups(&tenant.rollout.excluded_groups),
+        tenant.label
+    )
+}

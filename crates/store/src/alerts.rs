@@ -19,13 +19,39 @@ pub enum AlertKind {
     /// Exchange Online refused our return because of a connector, certificate or domain.
     ReturnConfiguration,
     CertificateExpires,
+    /// Something of ours in the tenant is not as it should be.
+    Tampered,
+    /// Microsoft does not let our application do what it must.
+    PermissionsLost,
+    /// Something of ours was put right, or is left as it is because somebody keeps undoing it.
+    Healed,
     Other,
+}
+
+/// How sure it is that mail is not protected as the tenant wishes, or not carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+}
+
+impl AlertKind {
+    fn severity(self) -> Severity {
+        match self {
+            AlertKind::Loop | AlertKind::ReturnConfiguration | AlertKind::PermissionsLost => Severity::High,
+            AlertKind::Healed => Severity::Low,
+            _ => Severity::Medium,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Alert {
     pub id: i64,
     pub kind: AlertKind,
+    pub severity: Severity,
     pub tenant: Option<TenantId>,
     pub subject: String,
     pub text: String,
@@ -42,6 +68,19 @@ impl Store {
         subject: &str,
         text: &str,
     ) -> Result<()> {
+        self.raise_alert_of(kind.severity(), kind, tenant, subject, text).await
+    }
+
+    pub async fn raise_alert_of(
+        &self,
+        severity: Severity,
+        kind: AlertKind,
+        tenant: Option<TenantId>,
+        subject: &str,
+        text: &str,
+    ) -> Result<()> {
+        let severity = to_json(&severity)?;
+        let severity = severity.trim_matches('"');
         let (kind, tenant, now) = (to_json(&kind)?, tenant.map(|t| t.to_string()).unwrap_or_default(), now_millis());
         let mut tx = self.quick.begin_with("BEGIN IMMEDIATE").await?;
         let counted = sqlx::query("UPDATE alerts SET count=count+1, last=$4, text=$5 WHERE kind=$1 AND tenant=$2 AND subject=$3 AND last>$4-$6")
@@ -54,14 +93,17 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         if counted.rows_affected() == 0 {
-            sqlx::query("INSERT INTO alerts(kind,tenant,subject,text,first,last,count) VALUES($1,$2,$3,$4,$5,$5,1)")
-                .bind(&kind)
-                .bind(&tenant)
-                .bind(subject)
-                .bind(text)
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(
+                "INSERT INTO alerts(kind,tenant,subject,text,first,last,count,severity) VALUES($1,$2,$3,$4,$5,$5,1,$6)",
+            )
+            .bind(&kind)
+            .bind(&tenant)
+            .bind(subject)
+            .bind(text)
+            .bind(now)
+            .bind(severity)
+            .execute(&mut *tx)
+            .await?;
         }
         tx.commit().await?;
         Ok(())
@@ -69,15 +111,17 @@ impl Store {
 
     /// Newest first.
     pub async fn alerts(&self) -> Result<Vec<Alert>> {
-        let rows =
-            sqlx::query("SELECT id,kind,tenant,subject,text,first,last,count FROM alerts ORDER BY last DESC, id DESC")
-                .fetch_all(&self.read)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT id,kind,severity,tenant,subject,text,first,last,count FROM alerts ORDER BY last DESC, id DESC",
+        )
+        .fetch_all(&self.read)
+        .await?;
         rows.iter()
             .map(|r| {
                 Ok(Alert {
                     id: r.try_get("id")?,
                     kind: from_json("alert", r.try_get("kind")?)?,
+                    severity: from_json("alert", &format!("\"{}\"", r.try_get::<String, _>("severity")?))?,
                     tenant: r.try_get::<String, _>("tenant")?.parse().ok(),
                     subject: r.try_get("subject")?,
                     text: r.try_get("text")?,

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Schema steps in order; the number of those done stands in `PRAGMA user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_plans.sql")];
 
 /// The handle that planes share; clone freely.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 //! Trusts the data directory (mode 0700) and its key file (mode 0600). Secrets are sealed at rest.
 //! What [`Store::hold`] has answered `Ok` to survives a power cut: body and row are fsynced.
 
+mod acts;
 mod alerts;
 mod bodies;
 mod db;
@@ -11,16 +12,19 @@ mod held;
 mod journal;
 mod key;
 pub mod limits;
+mod plans;
 mod probes;
 mod tenants;
 mod zone;
 
-pub use alerts::{Alert, AlertKind};
+pub use acts::{Act, Verified};
+pub use alerts::{Alert, AlertKind, Severity};
 pub use bodies::Bodies;
 pub use db::Store;
 pub use directory::{Directory, Group, Mailbox, User};
 pub use held::{Held, HoldReason, NewHold};
 pub use journal::{JourneyEntry, JourneyFilter, Outcome, StepTime};
+pub use plans::{Pause, Receipt};
 pub use probes::{Probe, ProbeArrival};
 pub use tenants::StepRecord;
 pub use zone::ZoneRecord;

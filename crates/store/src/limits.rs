@@ -13,3 +13,5 @@ pub const ALERT_WINDOW_SECS: i64 = 3600;
 pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Rows a listing returns unless told otherwise: what fits a person's scroll-back.
 pub const LIST_DEFAULT: u32 = 50;
+/// A plan may be approved for so long; after a month nobody remembers why it was made.
+pub const PLAN_DAYS_MAX: i64 = 30;

@@ -62,6 +62,9 @@ impl Store {
             "DELETE FROM steps WHERE tenant=$1",
             "DELETE FROM directory WHERE tenant=$1",
             "DELETE FROM zone WHERE tenant=$1",
+            "DELETE FROM plans WHERE tenant=$1",
+            "DELETE FROM receipts WHERE tenant=$1",
+            "DELETE FROM pauses WHERE tenant=$1",
         ] {
             sqlx::query(sql).bind(id.to_string()).execute(&mut *tx).await?;
         }

@@ -8,7 +8,7 @@ use store::{
     AlertKind, Directory, HoldReason, JourneyEntry, JourneyFilter, NewHold, Outcome, Probe, ProbeArrival, Store, User,
     ZoneRecord,
 };
-use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Routing, Secret, Tenant, TenantId};
+use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret, Tenant, TenantId};
 use uuid::Uuid;
 
 const ID: TenantId = TenantId(Uuid::from_u128(7));
@@ -27,7 +27,8 @@ fn contoso() -> Tenant {
         route: MarkSecrets::new(Secret::new(SECRET)),
         certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new(SECRET) },
         policy: Policy::default(),
-        routing: Routing::Everyone,
+        routing: Routing::Proven,
+        rollout: Rollout::default(),
     }
 }
 

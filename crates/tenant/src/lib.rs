@@ -8,7 +8,7 @@ mod policy;
 mod secret;
 
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
-pub use policy::{Policy, Routing, WhenUnjudged};
+pub use policy::{Policy, Rollout, Routing, Stage, WhenUnjudged};
 pub use secret::Secret;
 
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,8 @@ pub struct Tenant {
     pub certificate: ReturnCertificate,
     pub policy: Policy,
     pub routing: Routing,
+    #[serde(default)]
+    pub rollout: Rollout,
 }
 
 impl Tenant {
@@ -140,6 +142,7 @@ mod tests {
             certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new("") },
             policy: Policy::default(),
             routing: Routing::Off,
+            rollout: Rollout::default(),
         };
         for address in ["a@contoso.example", "A@Contoso.Example.", "\"x@y\"@contoso.example", "a@sub.contoso.example"] {
             assert!(tenant.owns_address(address), "{address}");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far mail of the tenant is routed through us.
+/// How far the way out and back is known to work. Mail is routed by [`Rollout`] only once it is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
@@ -10,8 +10,50 @@ pub enum Routing {
     Off,
     /// Only probe messages are routed, until both directions are proven.
     Probe,
-    /// Every message is routed.
+    /// Both directions were proven by mail; the rollout says whose mail takes them.
+    #[serde(alias = "everyone")]
+    Proven,
+}
+
+/// Whose mail a routing rule takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The rule is disabled.
+    Off,
+    /// The rule is evaluated and Microsoft's trace says what it would have taken; it takes nothing.
+    Audit,
+    /// Members of the pilot groups.
+    Pilot,
+    #[default]
     Everyone,
+}
+
+/// How far mail is routed, each direction by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rollout {
+    pub inbound: Stage,
+    pub outbound: Stage,
+    /// Mail addresses of the groups whose members go first.
+    pub pilot_groups: Vec<String>,
+    /// Mail addresses of the groups whose members are left out at every stage.
+    pub excluded_groups: Vec<String>,
+}
+
+impl Rollout {
+    pub fn of(&self, direction: crate::Direction) -> Stage {
+        match direction {
+            crate::Direction::Inbound => self.inbound,
+            crate::Direction::Outbound => self.outbound,
+        }
+    }
+    /// What cannot be asked for, in words.
+    pub fn wrong(&self) -> Option<&'static str> {
+        let pilot = [self.inbound, self.outbound].contains(&Stage::Pilot);
+        (pilot && self.pilot_groups.is_empty())
+            .then_some("stage pilot needs at least one pilot group; without one the rule would take everybody's mail")
+    }
 }
 
 /// What happens to a message that we could not judge because *we* are broken.
@@ -32,4 +74,6 @@ pub struct Policy {
     /// Findings of these detectors are written down but hold nothing.
     pub only_note: Vec<String>,
     pub when_unjudged: WhenUnjudged,
+    /// What somebody changed on our objects in the tenant is put right without asking, within bounds.
+    pub self_heal: bool,
 }

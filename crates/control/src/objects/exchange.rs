@@ -2,13 +2,15 @@
 //! Lists are always read whole and matched here: asking Exchange for one that does not exist may return all of them
 //! (wire.md 8.1).
 
+use crate::apply::{Origin, carry_out};
 use crate::events::{Event, State, Step};
-use crate::plan::ValueChange;
+use crate::plan::{self, ValueChange};
 use crate::proof::Shown;
 use crate::work::Work;
 use crate::{ControlError, Result};
 use m365::{Identity, M365Error, Row};
 use serde_json::{Map, Value, json};
+use tenant::Tenant;
 
 /// The words in every comment of ours, so that a person who finds an object knows whose it is.
 pub(crate) const COMMENT: &str = "Made by Posthouse; changing it by hand stops mail or lets it pass unchecked. Remove it with: posthouse tenant disconnect";
@@ -20,8 +22,9 @@ pub(crate) struct Wanted {
     pub name: &'static str,
     /// Every property that matters, with PowerShell's parameter names; `null` means unset.
     pub properties: Map<String, Value>,
-    /// Properties that only New- takes.
-    pub at_creation: Map<String, Value>,
+    /// Rules alone: on or off. `State` is shown by Get-, set by Enable- and Disable-.
+    pub enabled: Option<bool>,
+    pub why: &'static str,
     /// Values that must not be shown to anybody.
     pub secret: &'static [&'static str],
 }
@@ -61,83 +64,55 @@ pub(crate) fn value_changes(wanted: &Map<String, Value>, secret: &[&str], seen: 
     out
 }
 
-/// The same in one line.
-pub(crate) fn differences(wanted: &Wanted, seen: &Row) -> Vec<String> {
-    let told = |c: ValueChange| {
-        if wanted.secret.contains(&c.name.as_str()) {
-            format!("{} differs", c.name)
-        } else {
-            format!("{} is {} instead of {}", c.name, c.before, c.after)
+/// Makes it so, by the same changes as a plan would show. True when something was changed.
+pub(crate) async fn ensure(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &Tenant,
+    step: Step,
+    wanted: &Wanted,
+) -> Result<bool> {
+    let observed = plan::observe_only(work.client, app, work.store, wanted.kind).await?;
+    if let Err(because) = observed.rows(wanted.kind) {
+        return Err(ControlError::Waits(format!("the list of every {} is unknown: {because}", wanted.kind)));
+    }
+    let changes = plan::of_one(wanted, &observed);
+    for change in &changes {
+        if change.action == plan::Action::Change {
+            let told = differences(&change.values);
+            work.show(Event::new(step, State::Note, format!("“{}”: {told}", wanted.name)));
         }
-    };
-    value_changes(&wanted.properties, wanted.secret, seen).into_iter().map(told).collect()
+        carry_out(work, app, tenant, change, Origin { plan: "", by: "connect" }).await?;
+    }
+    if changes.is_empty() {
+        work.show(Event::new(step, State::Already, format!("“{}” is there", wanted.name)));
+        return Ok(false);
+    }
+    let now = plan::observe_only(work.client, app, work.store, wanted.kind).await?;
+    if now.find(wanted.kind, wanted.name).is_none() {
+        let text = format!("Exchange took “{}” but does not show it yet; run the command again later", wanted.name);
+        return Err(ControlError::Waits(text));
+    }
+    let left = plan::of_one(wanted, &now);
+    if left.is_empty() {
+        return Ok(true);
+    }
+    let told: Vec<String> = left.iter().map(|c| differences(&c.values)).collect();
+    Err(ControlError::Waits(format!("“{}” is not as it should be: {}", wanted.name, told.join("; "))))
 }
 
-/// Makes it so. True when something was changed.
-pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, step: Step, wanted: &Wanted) -> Result<bool> {
-    let Wanted { kind, name, .. } = wanted;
-    let seen = read(work, app, kind, name).await?;
-    let changed = match &seen {
-        None => {
-            let mut parameters = wanted.properties.clone();
-            parameters.retain(|_, v| !v.is_null());
-            parameters.extend(wanted.at_creation.clone());
-            parameters.insert("Name".into(), (*name).into());
-            let made = work.client.exchange(app, &format!("New-{kind}"), parameters.into()).await;
-            let answer = made.map_err(|e| without_secrets(e, wanted))?;
-            for warning in answer.warnings {
-                work.show(Event::new(step, State::Note, format!("Exchange warns about “{name}”: {warning}")));
-            }
-            true
-        }
-        Some(row) if differences(wanted, row).is_empty() => false,
-        Some(row) => {
-            work.show(Event::new(step, State::Note, format!("“{name}”: {}", differences(wanted, row).join("; "))));
-            let mut parameters = wanted.properties.clone();
-            parameters.retain(|key, value| !same(value, row.get(key).unwrap_or(&Value::Null)));
-            parameters.insert("Identity".into(), row.get("Guid").cloned().unwrap_or_else(|| (*name).into()));
-            let set = work.client.exchange(app, &format!("Set-{kind}"), parameters.into()).await;
-            set.map_err(|e| without_secrets(e, wanted))?;
-            true
-        }
-    };
-    let now = read(work, app, kind, name).await?.ok_or_else(|| {
-        ControlError::Waits(format!("Exchange took “{name}” but does not show it yet; run the command again later"))
-    })?;
-    let left = differences(wanted, &now);
-    if !left.is_empty() {
-        return Err(ControlError::Waits(format!("“{name}” is not as it should be: {}", left.join("; "))));
-    }
-    work.show(Event::new(
-        step,
-        if changed { State::Done } else { State::Already },
-        format!("“{name}” {}", if changed { "is set up" } else { "is there" }),
-    ));
-    Ok(changed)
+fn differences(values: &[ValueChange]) -> String {
+    values.iter().map(|c| format!("{} is {} instead of {}", c.name, c.before, c.after)).collect::<Vec<_>>().join("; ")
 }
 
 /// Exchange quotes the value that it does not like; some of ours nobody may read.
-fn without_secrets(mut error: M365Error, wanted: &Wanted) -> M365Error {
+pub(crate) fn without_secrets(mut error: M365Error, secrets: &[String]) -> M365Error {
     if let M365Error::Exchange { text, .. } = &mut error {
-        for key in wanted.secret {
-            let values = match wanted.properties.get(*key) {
-                Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
-                Some(Value::String(one)) => vec![one.as_str()],
-                _ => Vec::new(),
-            };
-            for value in values {
-                *text = text.replace(value.trim_matches(['^', '$']), "(secret)");
-            }
+        for secret in secrets {
+            *text = text.replace(secret, "(secret)");
         }
     }
     error
-}
-
-pub(crate) async fn remove(work: &Work<'_>, app: &Identity, kind: &str, name: &str) -> Result<()> {
-    match work.client.exchange(app, &format!("Remove-{kind}"), json!({"Identity": name, "Confirm": false})).await {
-        Err(e) if !e.is_absent() => Err(e.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Looks whether it is gone.
@@ -217,21 +192,19 @@ mod tests {
 
     #[test]
     fn a_difference_never_shows_a_secret() {
-        let wanted = Wanted {
-            kind: "TransportRule",
-            name: "n",
-            properties: object(json!({"SetHeaderValue": "s3cret", "Mode": "Enforce"})),
-            at_creation: Map::new(),
-            secret: &["SetHeaderValue"],
-        };
-        let text = differences(&wanted, &object(json!({"SetHeaderValue": "other", "Mode": "Audit"}))).join("; ");
+        let wanted = object(json!({"SetHeaderValue": "s3cret", "Mode": "Enforce"}));
+        let seen = object(json!({"SetHeaderValue": "other", "Mode": "Audit"}));
+        let text = differences(&value_changes(&wanted, &["SetHeaderValue"], &seen));
+        assert_eq!(
+            text,
+            "SetHeaderValue is \"(another)\" instead of \"(secret)\"; Mode is \"Audit\" instead of \"Enforce\""
+        );
         let quoting = M365Error::Exchange {
             cmdlet: "New-TransportRule".into(),
             status: 400,
             kind: String::new(),
             text: "Cannot convert value \"s3cret\"".into(),
         };
-        assert!(!without_secrets(quoting, &wanted).to_string().contains("s3cret"));
-        assert_eq!(text, "SetHeaderValue differs; Mode is \"Audit\" instead of \"Enforce\"");
+        assert!(!without_secrets(quoting, &["s3cret".into()]).to_string().contains("s3cret"));
     }
 }

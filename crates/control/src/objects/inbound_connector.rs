@@ -6,7 +6,7 @@ use crate::events::Step;
 use crate::work::Work;
 use crate::{ControlError, Result};
 use m365::Identity;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tenant::Tenant;
 
 pub(crate) const KIND: &str = "InboundConnector";
@@ -30,13 +30,14 @@ pub(crate) fn desired(tenant: &Tenant) -> Wanted {
             "Enabled": true,
             "Comment": COMMENT,
         })),
-        at_creation: Map::new(),
+        enabled: None,
+        why: "Exchange Online takes mail from us for this tenant by the name in our certificate",
         secret: &[],
     }
 }
 
 pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
-    let made = exchange::ensure(work, app, Step::Connectors, &desired(tenant)).await;
+    let made = exchange::ensure(work, app, tenant, Step::Connectors, &desired(tenant)).await;
     let seen = exchange::read(work, app, KIND, NAME).await?;
     // trial and developer tenants get it disabled until Microsoft's support enables it (transport.md S17)
     if seen.is_some_and(|r| r.get("Enabled") == Some(&Value::Bool(false))) {

@@ -5,7 +5,8 @@ use crate::Result;
 use crate::events::Step;
 use crate::work::Work;
 use m365::Identity;
-use serde_json::{Map, json};
+use serde_json::json;
+use tenant::Tenant;
 
 pub(crate) const KIND: &str = "OutboundConnector";
 pub(crate) const NAME: &str = "Posthouse to gateway";
@@ -25,12 +26,13 @@ pub(crate) fn desired(gateway_hostname: &str) -> Wanted {
             "Enabled": true,
             "Comment": COMMENT,
         })),
-        at_creation: Map::new(),
+        enabled: None,
+        why: "the rules send mail to us through it, and to nobody who cannot show our name",
         secret: &[],
     }
 }
 
-pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity) -> Result<()> {
+pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
     let wanted = desired(&work.settings.gateway_hostname);
-    exchange::ensure(work, app, Step::Connectors, &wanted).await.map(drop)
+    exchange::ensure(work, app, tenant, Step::Connectors, &wanted).await.map(drop)
 }

@@ -73,7 +73,7 @@ pub(crate) async fn grant(work: &mut Work<'_>, admin: &Identity, app: &App) -> R
         for permission in &missing {
             work.show(Event::new(Step::Permissions, State::Note, permission.to_string()));
         }
-        if !(work.approve)(&missing) {
+        if !work.approve(&missing) {
             return Err(ControlError::Refused(
                 "the permissions were not granted; the application exists but may do nothing, and no mail is routed"
                     .into(),

@@ -3,12 +3,13 @@
 
 use super::exchange::{self, COMMENT, Wanted, object};
 use super::outbound_connector;
-use crate::Result;
+use crate::apply::{Origin, carry_out};
 use crate::events::Step;
 use crate::work::Work;
+use crate::{Result, plan};
 use m365::{Identity, Row};
 use serde_json::{Map, Value, json};
-use tenant::{Direction, HEADER_PASS, HEADER_PROBE, HEADER_ROUTE, Tenant};
+use tenant::{Direction, HEADER_PASS, HEADER_PROBE, HEADER_ROUTE, Stage, Tenant};
 
 pub(crate) const KIND: &str = "TransportRule";
 pub(crate) const INBOUND: &str = "Posthouse inbound";
@@ -17,54 +18,47 @@ pub(crate) const STRIP: &str = "Posthouse strip";
 /// In order of priority: the strip rule only sees what the exceptions let through.
 pub(crate) const NAMES: [&str; 3] = [INBOUND, OUTBOUND, STRIP];
 
-/// What the routing rules apply to.
+/// What the routing rules take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Stage<'a> {
-    /// Only to our own probes, by their tokens (inbound, outbound).
-    Probe(&'a str, &'a str),
-    Everyone,
+pub(crate) enum Takes<'a> {
+    /// Only our own probes, by their tokens (inbound, outbound).
+    Probes(&'a str, &'a str),
+    /// As the tenant's rollout says.
+    Rollout,
 }
 
 /// Mail from outside to a mailbox here. By recipient domain, not by `SentToScope InOrganization`, which needs an
 /// authenticated session (wire.md 8.3), and not by `FromScope NotInOrganization`, which an unauthenticated spoof of
 /// an own domain may escape (transport.md E2b).
-pub(crate) fn inbound(tenant: &Tenant, stage: Stage<'_>) -> Wanted {
+pub(crate) fn inbound(tenant: &Tenant, takes: Takes<'_>) -> Wanted {
     let mut properties = routing(tenant, Direction::Inbound);
     properties.insert("RecipientDomainIs".into(), json!(tenant.domains));
     properties.insert("ExceptIfFromScope".into(), "InOrganization".into());
-    only_probes(
-        &mut properties,
-        match stage {
-            Stage::Probe(token, _) => Some(token),
-            Stage::Everyone => None,
-        },
-    );
+    let token = if let Takes::Probes(token, _) = takes { Some(token) } else { None };
+    let enabled = narrowed(&mut properties, tenant, Direction::Inbound, token);
     Wanted {
         kind: KIND,
         name: INBOUND,
         properties: nothing_else(properties),
-        at_creation: object(json!({"Priority": 0})),
+        enabled: Some(enabled),
+        why: "routes mail from outside to the gateway",
         secret: SECRET,
     }
 }
 
 /// Mail of a user here to the outside.
-pub(crate) fn outbound(tenant: &Tenant, stage: Stage<'_>) -> Wanted {
+pub(crate) fn outbound(tenant: &Tenant, takes: Takes<'_>) -> Wanted {
     let mut properties = routing(tenant, Direction::Outbound);
     properties.insert("FromScope".into(), "InOrganization".into());
     properties.insert("SentToScope".into(), "NotInOrganization".into());
-    only_probes(
-        &mut properties,
-        match stage {
-            Stage::Probe(_, token) => Some(token),
-            Stage::Everyone => None,
-        },
-    );
+    let token = if let Takes::Probes(_, token) = takes { Some(token) } else { None };
+    let enabled = narrowed(&mut properties, tenant, Direction::Outbound, token);
     Wanted {
         kind: KIND,
         name: OUTBOUND,
         properties: nothing_else(properties),
-        at_creation: object(json!({"Priority": 1})),
+        enabled: Some(enabled),
+        why: "routes mail of the tenant's users to the gateway",
         secret: SECRET,
     }
 }
@@ -77,21 +71,15 @@ pub(crate) fn strip() -> Wanted {
         "RemoveHeader": HEADER_PASS,
         "Mode": "Enforce",
         "Comments": COMMENT,
-        "State": "Enabled",
     }));
     Wanted {
         kind: KIND,
         name: STRIP,
-        properties: nothing_else(without_state(properties)),
-        at_creation: object(json!({"Priority": 2})),
+        properties: nothing_else(properties),
+        enabled: Some(true),
+        why: "takes our mark off, so that no recipient sees it",
         secret: &[],
     }
-}
-
-/// `State` is shown by Get- but set by Enable-; it is looked at in [`ensure`].
-fn without_state(mut properties: Map<String, Value>) -> Map<String, Value> {
-    properties.remove("State");
-    properties
 }
 
 /// What narrows a rule, or does something else to mail that it matches: whatever of these we do not set ourselves is
@@ -179,9 +167,28 @@ fn routing(tenant: &Tenant, direction: Direction) -> Map<String, Value> {
     }))
 }
 
-fn only_probes(properties: &mut Map<String, Value>, token: Option<&str>) {
-    properties.insert("HeaderContainsMessageHeader".into(), token.map_or(Value::Null, |_| HEADER_PROBE.into()));
-    properties.insert("HeaderContainsWords".into(), token.map_or(Value::Null, |t| json!([t])));
+/// Whose mail the rule takes; true when it is to be on.
+fn narrowed(properties: &mut Map<String, Value>, tenant: &Tenant, direction: Direction, probe: Option<&str>) -> bool {
+    properties.insert("HeaderContainsMessageHeader".into(), probe.map_or(Value::Null, |_| HEADER_PROBE.into()));
+    properties.insert("HeaderContainsWords".into(), probe.map_or(Value::Null, |token| json!([token])));
+    if probe.is_some() {
+        return true;
+    }
+    let (stage, rollout) = (tenant.rollout.of(direction), &tenant.rollout);
+    let (members, others) = match direction {
+        Direction::Inbound => ("SentToMemberOf", "ExceptIfSentToMemberOf"),
+        Direction::Outbound => ("FromMemberOf", "ExceptIfFromMemberOf"),
+    };
+    if stage == Stage::Audit {
+        properties.insert("Mode".into(), "Audit".into());
+    }
+    if stage == Stage::Pilot {
+        properties.insert(members.into(), json!(rollout.pilot_groups));
+    }
+    if !rollout.excluded_groups.is_empty() {
+        properties.insert(others.into(), json!(rollout.excluded_groups));
+    }
+    stage != Stage::Off
 }
 
 /// The mark as a pattern: everything in it is a letter, a digit, `-` or `;`, so nothing needs escaping.
@@ -189,23 +196,21 @@ fn pattern(mark: &str) -> String {
     format!("^{mark}$")
 }
 
-pub(crate) fn all(tenant: &Tenant, stage: Stage<'_>) -> [Wanted; 3] {
-    [inbound(tenant, stage), outbound(tenant, stage), strip()]
+pub(crate) fn all(tenant: &Tenant, takes: Takes<'_>) -> [Wanted; 3] {
+    [inbound(tenant, takes), outbound(tenant, takes), strip()]
 }
 
-/// Makes all three so and enabled. The way back (the strip rule) comes first.
-pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, stage: Stage<'_>) -> Result<()> {
-    let [inbound, outbound, strip] = all(tenant, stage);
-    for mut wanted in [strip, inbound, outbound] {
-        // at its place among the rules of others: at the top, and in our order, once all are there
-        wanted.at_creation.insert("Priority".into(), 0.into());
-        exchange::ensure(work, app, Step::Rules, &wanted).await?;
-        let seen = exchange::read(work, app, KIND, wanted.name).await?;
-        if seen.is_some_and(|row| is_disabled(&row)) {
-            work.client.exchange(app, "Enable-TransportRule", json!({"Identity": wanted.name})).await?;
-        }
+/// Makes all three so. The way back (the strip rule) comes first.
+pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, takes: Takes<'_>) -> Result<()> {
+    let [inbound, outbound, strip] = all(tenant, takes);
+    for wanted in [strip, inbound, outbound] {
+        exchange::ensure(work, app, tenant, Step::Rules, &wanted).await?;
     }
-    order(work, app).await
+    let observed = plan::observe_only(work.client, app, work.store, KIND).await?;
+    if let Some(change) = plan::order(&observed) {
+        carry_out(work, app, tenant, &change, Origin { plan: "", by: "connect" }).await?;
+    }
+    Ok(())
 }
 
 /// `State` is shown by Get- and set by Enable-.
@@ -213,31 +218,11 @@ pub(crate) fn is_disabled(row: &Row) -> bool {
     row.get("State").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("Disabled"))
 }
 
-/// Where each of ours that is there stands among all rules, in the order in which ours should stand.
-pub(crate) fn places(rows: &[Row]) -> Vec<(&'static str, usize)> {
-    let place = |name: &'static str| rows.iter().position(|r| exchange::is_named(r, name)).map(|n| (name, n));
-    NAMES.into_iter().filter_map(place).collect()
-}
-
-/// Our three stand together in our order, wherever an administrator moved the first of them.
-async fn order(work: &mut Work<'_>, app: &Identity) -> Result<()> {
-    let rows = work.client.exchange(app, &format!("Get-{KIND}"), json!({"ResultSize": "Unlimited"})).await?.rows;
-    let places = places(&rows);
-    if places.iter().map(|(_, place)| place).is_sorted() {
-        return Ok(());
-    }
-    let first = places.iter().map(|(_, place)| *place).min().unwrap_or(0);
-    for (n, name) in NAMES.iter().enumerate() {
-        work.client.exchange(app, &format!("Set-{KIND}"), json!({"Identity": name, "Priority": first + n})).await?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tenant::{MarkSecrets, Policy, ReturnCertificate, Routing, Secret, TenantId};
+    use tenant::{MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret, TenantId};
     use uuid::Uuid;
 
     pub(crate) fn contoso() -> Tenant {
@@ -254,6 +239,7 @@ pub(crate) mod tests {
             certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new("") },
             policy: Policy::default(),
             routing: Routing::Off,
+            rollout: Rollout::default(),
         }
     }
 
@@ -263,7 +249,7 @@ pub(crate) mod tests {
         let mut page = String::new();
         for wanted in [super::super::inbound_connector::desired(&tenant), outbound_connector::desired("gw.example")]
             .into_iter()
-            .chain(all(&tenant, Stage::Everyone))
+            .chain(all(&tenant, Takes::Rollout))
         {
             page += &format!("{} “{}”\n", wanted.kind, wanted.name);
             for (key, value) in &wanted.properties {
@@ -276,7 +262,7 @@ pub(crate) mod tests {
     #[test]
     fn the_exception_takes_exactly_our_mark() {
         let tenant = contoso();
-        let wanted = inbound(&tenant, Stage::Everyone);
+        let wanted = inbound(&tenant, Takes::Rollout);
         let pattern = wanted.properties["ExceptIfHeaderMatchesPatterns"][0].as_str().unwrap().to_owned();
         assert_eq!(pattern, format!("^{}$", tenant.pass_mark(Direction::Inbound)));
         assert!(

@@ -206,7 +206,8 @@ impl Transport {
                 .unwrap_or_else(|| format!("mx.{}", if domain.is_empty() { "unknown.example" } else { &domain })),
             tls: if mail.starttls { smtp_client::Tls::Opportunistic } else { smtp_client::Tls::Never },
             use_bdat: true,
-            end_of_data: Duration::from_secs(60),
+            // RFC 5321 §4.5.3.2.6
+            end_of_data: Duration::from_secs(600),
         };
         let said = smtp_client::send(&target, &envelope, &raw).await?;
         Ok(InternetReply { recipients: mail.to.into_iter().zip(said.recipients).collect(), data: said.data })

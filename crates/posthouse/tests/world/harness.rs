@@ -222,7 +222,7 @@ fn configuration(dir: &Path, endpoints: &Value, gateway_port: u16, dns_port: u16
     let return_port = at("smtp_mx").rsplit(':').next().unwrap().to_owned();
     let (dir, ca) = (dir.display(), at("ca_file"));
     format!(
-        "data_dir = \"{dir}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway_port}\"\nhostname = \"{HOSTNAME}\"\nmicrosoft_ranges = [\"127.0.40.0/24\"]\negress_address = \"127.0.50.1\"\nreturn_port = {return_port}\n[zone]\nname = \"{ZONE}\"\nlisten = \"127.0.0.1:{dns_port}\"\n[certificates]\nauthority_chain = \"{dir}/authority.pem\"\nauthority_key = \"{dir}/authority.key\"\ntrusted_roots = \"{ca}\"\n[dns]\nresolver = \"{}\"\n[microsoft]\nlogin = \"{}\"\ngraph = \"{}\"\nexchange = \"{}\"\nactivity = \"{}\"\nroots = \"{ca}\"\n",
+        "data_dir = \"{dir}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway_port}\"\nhostname = \"{HOSTNAME}\"\nmicrosoft_ranges = [\"127.0.40.0/24\"]\negress_address = \"127.0.50.1\"\nreturn_port = {return_port}\n[zone]\nname = \"{ZONE}\"\nlisten = \"127.0.0.1:{dns_port}\"\n[certificates]\nauthority_chain = \"{dir}/authority.pem\"\nauthority_key = \"{dir}/authority.key\"\ntrusted_roots = \"{ca}\"\n[dns]\nresolver = \"{}\"\n[microsoft]\nlogin = \"{}\"\ngraph = \"{}\"\nexchange = \"{}\"\nactivity = \"{}\"\nroots = \"{ca}\"\n[watch]\nevery_secs = 3600\n",
         at("dns"),
         at("login"),
         at("graph"),

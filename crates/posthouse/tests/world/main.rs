@@ -12,4 +12,5 @@ mod lifecycle;
 mod loop_guard;
 mod returns;
 mod simulator;
+mod tamper;
 mod trust;

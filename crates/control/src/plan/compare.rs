@@ -1,0 +1,260 @@
+//! Pure: wished against read, as ordered changes.
+
+use super::observe::text;
+use super::{Action, Call, Change, Observed, ValueChange};
+use crate::grade::{self, grade};
+use crate::objects::exchange::{Wanted, object, value_changes};
+use crate::objects::rules::{self, is_disabled};
+use crate::objects::{inbound_connector, outbound_connector};
+use m365::Row;
+use serde_json::{Value, json};
+use store::Severity;
+use tenant::{Routing, Tenant};
+
+const NEEDS: &str = "Exchange.ManageAsApp with the role Exchange Administrator";
+
+/// Everything but the domain, in the order in which it is set up: the way back, then the way out.
+pub(crate) fn wanted(tenant: &Tenant, gateway_hostname: &str) -> Vec<Wanted> {
+    let [inbound, outbound, strip] = rules::all(tenant, rules::Takes::Rollout);
+    vec![inbound_connector::desired(tenant), outbound_connector::desired(gateway_hostname), strip, inbound, outbound]
+}
+
+pub(crate) fn changes(tenant: &Tenant, wanted: &[Wanted], observed: &Observed) -> Vec<Change> {
+    let mut out: Vec<Change> = domain(tenant, observed).into_iter().collect();
+    let mut places = observed.rules.as_ref().ok().map(|rows| Places::of(rows, observed));
+    for wanted in wanted {
+        out.extend(of_one_at(wanted, observed, places.as_mut()));
+    }
+    out.extend(places.and_then(Places::order));
+    let doubt = doubt(tenant, observed);
+    for change in out.iter_mut().filter(|c| routes_mail(c)) {
+        change.waits_for.clone_from(&doubt);
+    }
+    out
+}
+
+/// Law: no mail is routed out while the way back is in doubt.
+fn doubt(tenant: &Tenant, observed: &Observed) -> Option<String> {
+    if tenant.routing != Routing::Proven {
+        return Some("the round trip to be proven by mail: posthouse tenant connect".into());
+    }
+    let unknown = observed.unknown();
+    let way_back = unknown.iter().find(|u| u.object != "mail flow rules" && !u.object.starts_with("settings"))?;
+    Some(format!("the {} to be readable: the way back is not known to be open", way_back.object))
+}
+
+/// Puts a way out where there is none now.
+pub(crate) fn routes_mail(change: &Change) -> bool {
+    let routing = [rules::INBOUND, rules::OUTBOUND].iter().any(|n| change.object.contains(n));
+    routing && matches!(change.action, Action::Create | Action::Enable)
+}
+
+fn called(kind: &str) -> &'static str {
+    match kind {
+        "AcceptedDomain" => "accepted domain",
+        inbound_connector::KIND => "inbound connector",
+        outbound_connector::KIND => "outbound connector",
+        _ => "mail flow rule",
+    }
+}
+
+/// The connector domain ties our certificate to the tenant; mail to it must be able to leave (wire.md 8.4).
+fn domain(tenant: &Tenant, observed: &Observed) -> Option<Change> {
+    let name = &tenant.connector_domain;
+    let row =
+        observed.accepted_domains.as_ref().ok()?.iter().find(|r| text(r, "DomainName").eq_ignore_ascii_case(name));
+    let wanted = object(json!({"DomainType": "InternalRelay"}));
+    let values = value_changes(&wanted, &[], row.unwrap_or(&Row::new()));
+    (!values.is_empty()).then(|| Change {
+        action: if row.is_some() { Action::Change } else { Action::Create },
+        object: format!("accepted domain {name}"),
+        values,
+        why: "it ties our certificate to this tenant",
+        needs: "Domain.ReadWrite.All, Exchange.ManageAsApp with the role Exchange Administrator",
+        undo: if row.is_some() { "set the values of before".into() } else { format!("remove the domain {name}") },
+        severity: Severity::High,
+        waits_for: None,
+        calls: vec![Call::AcceptedDomain],
+        prior: row.cloned(),
+    })
+}
+
+/// Changes of one connector or rule.
+pub(crate) fn of_one(wanted: &Wanted, observed: &Observed) -> Vec<Change> {
+    let mut places = observed.rules.as_ref().ok().map(|rows| Places::of(rows, observed));
+    of_one_at(wanted, observed, places.as_mut())
+}
+
+/// The order of ours alone.
+pub(crate) fn order(observed: &Observed) -> Option<Change> {
+    observed.rules.as_ref().ok().and_then(|rows| Places::of(rows, observed).order())
+}
+
+fn of_one_at(wanted: &Wanted, observed: &Observed, places: Option<&mut Places>) -> Vec<Change> {
+    if observed.rows(wanted.kind).is_err() {
+        return Vec::new();
+    }
+    let row = observed.find(wanted.kind, wanted.name);
+    let (kind, name) = (wanted.kind, wanted.name);
+    let change = |action, values: Vec<ValueChange>, undo: String, call: (String, Row)| Change {
+        severity: grade(action, kind, name, &values),
+        action,
+        object: format!("{} “{name}”", called(kind)),
+        values,
+        why: wanted.why,
+        needs: NEEDS,
+        undo,
+        waits_for: None,
+        calls: vec![Call::Exchange { cmdlet: call.0, parameters: call.1 }],
+        prior: row.cloned(),
+    };
+    let Some(row) = row else {
+        return vec![created(wanted, places, change)];
+    };
+    let mut out = Vec::new();
+    let identity = row.get("Guid").cloned().unwrap_or_else(|| name.into());
+    let mut values = value_changes(&wanted.properties, wanted.secret, row);
+    let mut parameters: Row =
+        values.iter().filter_map(|v| wanted.properties.get(&v.name).map(|p| (v.name.clone(), p.clone()))).collect();
+    if !text(row, "Name").eq_ignore_ascii_case(name) {
+        values.insert(0, ValueChange { name: "Name".into(), before: text(row, "Name").into(), after: name.into() });
+        parameters.insert("Name".into(), name.into());
+    }
+    if !values.is_empty() {
+        parameters.insert("Identity".into(), identity.clone());
+        let undo = format!("Set-{kind} with the values of before");
+        out.push(change(Action::Change, values, undo, (format!("Set-{kind}"), parameters)));
+    }
+    if let Some(enabled) = wanted.enabled.filter(|enabled| *enabled == is_disabled(row)) {
+        let state = |on: bool| if on { "Enabled" } else { "Disabled" };
+        let value = ValueChange { name: "State".into(), before: state(!enabled).into(), after: state(enabled).into() };
+        let (action, verb, undo) =
+            if enabled { (Action::Enable, "Enable", "Disable") } else { (Action::Disable, "Disable", "Enable") };
+        let parameters = object(json!({"Identity": identity, "Confirm": false}));
+        out.push(change(action, vec![value], format!("{undo}-{kind}"), (format!("{verb}-{kind}"), parameters)));
+    }
+    // closing comes before changing what is closed, opening after
+    if out.len() == 2 && out[1].action == Action::Disable {
+        out.swap(0, 1);
+    }
+    out
+}
+
+fn created(
+    wanted: &Wanted,
+    places: Option<&mut Places>,
+    change: impl Fn(Action, Vec<ValueChange>, String, (String, Row)) -> Change,
+) -> Change {
+    let shown = |(name, value): (&String, &Value)| {
+        let hidden = wanted.secret.contains(&name.as_str());
+        let after = if hidden { "(secret)".into() } else { value.clone() };
+        ValueChange { name: name.clone(), before: Value::Null, after }
+    };
+    let mut parameters = wanted.properties.clone();
+    parameters.retain(|_, v| !v.is_null());
+    let mut values: Vec<ValueChange> = parameters.iter().map(shown).collect();
+    if wanted.kind == rules::KIND {
+        let place = places.map_or(0, |p| p.insert(wanted.name));
+        parameters.insert("Priority".into(), place.into());
+        values.push(ValueChange { name: "Priority".into(), before: Value::Null, after: place.into() });
+    }
+    if let Some(enabled) = wanted.enabled {
+        parameters.insert("Enabled".into(), enabled.into());
+        values.push(ValueChange { name: "Enabled".into(), before: Value::Null, after: enabled.into() });
+    }
+    parameters.insert("Name".into(), wanted.name.into());
+    let undo = format!("Remove-{}", wanted.kind);
+    change(Action::Create, values, undo, (format!("New-{}", wanted.kind), parameters))
+}
+
+/// Where our rules stand among all rules, now and after what the plan creates. A stranger's rule is never given a
+/// number: ours are placed beside ours, or at the top.
+struct Places(Vec<Option<&'static str>>);
+
+impl Places {
+    fn of(rows: &[Row], observed: &Observed) -> Places {
+        let ours = |row: &Row| {
+            let is = |name: &&str| observed.find(rules::KIND, name).is_some_and(|found| std::ptr::eq(found, row));
+            rules::NAMES.into_iter().find(is)
+        };
+        Places(rows.iter().map(ours).collect())
+    }
+    fn at(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|n| *n == Some(name))
+    }
+    fn insert(&mut self, name: &'static str) -> usize {
+        let own = rules::NAMES.iter().position(|n| *n == name).unwrap_or(0);
+        let (before, after) = (&rules::NAMES[..own], &rules::NAMES[own + 1..]);
+        let place = after.iter().find_map(|n| self.at(n));
+        let place = place.or_else(|| before.iter().rev().find_map(|n| self.at(n)).map(|n| n + 1)).unwrap_or(0);
+        self.0.insert(place, Some(name));
+        place
+    }
+    /// The strip rule sees only what the exceptions of the other two let through, so it comes last.
+    fn order(self) -> Option<Change> {
+        let seen: Vec<&str> = self.0.iter().flatten().copied().collect();
+        let wanted: Vec<&str> = rules::NAMES.into_iter().filter(|n| seen.contains(n)).collect();
+        let first = self.0.iter().position(Option::is_some).unwrap_or(0);
+        let call = |(n, name): (usize, &&str)| Call::Exchange {
+            cmdlet: format!("Set-{}", rules::KIND),
+            parameters: object(json!({"Identity": name, "Priority": first + n})),
+        };
+        (seen != wanted).then(|| Change {
+            action: Action::Move,
+            object: "the order of our mail flow rules".into(),
+            values: vec![ValueChange { name: "Priority".into(), before: json!(seen), after: json!(wanted) }],
+            why: "the rule that takes our mark off comes after those that look for it",
+            needs: NEEDS,
+            undo: "Set-TransportRule with the priorities of before".into(),
+            severity: grade::ORDER,
+            waits_for: None,
+            calls: wanted.iter().enumerate().map(call).collect(),
+            prior: None,
+        })
+    }
+}
+
+/// Taking everything back: the way out first; what is still on its way back needs the connector, the domain and the
+/// strip rule until then. Only what is there or unknown is removed.
+pub(crate) fn removal(tenant: &Tenant, observed: &Observed) -> Vec<Change> {
+    let order = [
+        (rules::KIND, rules::INBOUND, "closes the way out for mail from outside"),
+        (rules::KIND, rules::OUTBOUND, "closes the way out for mail of the tenant's users"),
+        (outbound_connector::KIND, outbound_connector::NAME, "no rule uses it any more"),
+        (rules::KIND, rules::STRIP, "mail that was on its way has come back without our mark"),
+        (inbound_connector::KIND, inbound_connector::NAME, "nothing comes back any more"),
+    ];
+    let mut out = Vec::new();
+    for (kind, name, why) in order {
+        let row = observed.find(kind, name);
+        if row.is_none() && observed.rows(kind).is_ok() {
+            continue;
+        }
+        let identity = row.and_then(|r| r.get("Guid").cloned()).unwrap_or_else(|| name.into());
+        let parameters = object(json!({"Identity": identity, "Confirm": false}));
+        let cmdlet = format!("Remove-{kind}");
+        out.push(gone(format!("{} “{name}”", called(kind)), why, NEEDS, Call::Exchange { cmdlet, parameters }, row));
+    }
+    let name = &tenant.connector_domain;
+    let rows = observed.accepted_domains.as_ref().ok();
+    let row = rows.and_then(|rows| rows.iter().find(|r| text(r, "DomainName").eq_ignore_ascii_case(name)));
+    // Graph may still know a domain that Exchange no longer shows; removing what is gone is a success
+    let why = "our certificate is no longer tied to this tenant";
+    out.push(gone(format!("accepted domain {name}"), why, "Domain.ReadWrite.All", Call::RemoveDomain, row));
+    out
+}
+
+fn gone(object: String, why: &'static str, needs: &'static str, call: Call, row: Option<&Row>) -> Change {
+    Change {
+        action: Action::Remove,
+        object,
+        values: Vec::new(),
+        why,
+        needs,
+        undo: "posthouse tenant connect sets it up again".into(),
+        severity: Severity::Low,
+        waits_for: None,
+        calls: vec![call],
+        prior: row.cloned(),
+    }
+}

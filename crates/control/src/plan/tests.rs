@@ -1,0 +1,198 @@
+//! Golden plans: one written situation, one printed text.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::objects::exchange::{Wanted, object};
+use crate::objects::rules::tests::contoso;
+use crate::objects::{inbound_connector, outbound_connector, rules};
+use serde_json::json;
+use tenant::{Routing, Stage};
+
+const GATEWAY: &str = "gw.example";
+
+fn row(wanted: &Wanted) -> Row {
+    let mut row = wanted.properties.clone();
+    row.insert("Name".into(), wanted.name.into());
+    if let Some(enabled) = wanted.enabled {
+        row.insert("State".into(), if enabled { "Enabled" } else { "Disabled" }.into());
+    }
+    row
+}
+
+/// The tenant exactly as it should be, as Exchange shows it.
+fn as_it_should_be(t: &Tenant) -> Observed {
+    let [inbound, outbound, strip] = rules::all(t, rules::Takes::Rollout);
+    Observed {
+        accepted_domains: Ok(vec![object(json!({"DomainName": t.connector_domain, "DomainType": "InternalRelay"}))]),
+        inbound_connectors: Ok(vec![row(&inbound_connector::desired(t))]),
+        outbound_connectors: Ok(vec![row(&outbound_connector::desired(GATEWAY))]),
+        rules: Ok([inbound, outbound, strip].iter().map(row).collect()),
+        organization: Ok(vec![object(json!({"IsDehydrated": false, "RejectDirectSend": false}))]),
+        known: std::collections::BTreeMap::new(),
+    }
+}
+
+fn nothing_of_ours() -> Observed {
+    let none = || Ok(Vec::new());
+    Observed {
+        accepted_domains: none(),
+        inbound_connectors: none(),
+        outbound_connectors: none(),
+        rules: none(),
+        organization: none(),
+        known: std::collections::BTreeMap::new(),
+    }
+}
+
+fn proven() -> Tenant {
+    Tenant { routing: Routing::Proven, ..contoso() }
+}
+
+fn planned(tenant: &Tenant, observed: &Observed) -> Plan {
+    let wanted = wanted(tenant, GATEWAY);
+    let changes = changes(tenant, &wanted, observed);
+    Plan::new(tenant, changes, observed.unknown(), preflight::notices(observed)).unwrap()
+}
+
+fn foreign_rule(name: &str, more: serde_json::Value) -> Row {
+    let mut row = object(json!({"Name": name, "State": "Enabled", "Mode": "Enforce"}));
+    row.extend(object(more));
+    row
+}
+
+/// A vendor's connector and the rule that routes to it, above ours.
+fn vendor(observed: &mut Observed, name: &str, host: &str) {
+    let connector =
+        json!({"Name": format!("{name} out"), "Enabled": true, "IsTransportRuleScoped": true, "SmartHosts": [host]});
+    observed.outbound_connectors.as_mut().unwrap().push(object(connector));
+    let rule = json!({"RouteMessageOutboundConnector": format!("{name} out"), "StopRuleProcessing": true});
+    observed.rules.as_mut().unwrap().insert(0, foreign_rule(&format!("{name} in"), rule));
+}
+
+type Situation = (&'static str, Box<dyn Fn(&mut Tenant, &mut Observed)>);
+
+/// Told as a person would tell what was found.
+#[rustfmt::skip]
+fn situations() -> Vec<Situation> {
+    fn s(name: &'static str, change: impl Fn(&mut Tenant, &mut Observed) + 'static) -> Situation {
+        (name, Box::new(change))
+    }
+    fn set(seen: &mut super::observe::Seen, n: usize, key: &str, value: serde_json::Value) {
+        seen.as_mut().unwrap()[n].insert(key.into(), value);
+    }
+    fn stage(tenant: &mut Tenant, observed: &mut Observed, change: impl Fn(&mut Tenant)) {
+        *observed = as_it_should_be(tenant);
+        change(tenant);
+    }
+    vec![
+        s("nothing to do", |_, _| ()),
+        s("fresh tenant, not proven yet", |t, o| { t.routing = Routing::Off; *o = nothing_of_ours(); }),
+        s("everything was removed by hand", |_, o| *o = nothing_of_ours()),
+        s("half applied: no rules yet", |_, o| o.rules = Ok(Vec::new())),
+        s("half applied: the strip rule alone", |_, o| { o.rules.as_mut().unwrap().drain(..2); }),
+        s("half applied: no inbound connector", |_, o| o.inbound_connectors = Ok(Vec::new())),
+        s("half applied: no outbound connector", |_, o| o.outbound_connectors = Ok(Vec::new())),
+        s("domain not accepted", |_, o| o.accepted_domains = Ok(Vec::new())),
+        s("domain became authoritative", |_, o| set(&mut o.accepted_domains, 0, "DomainType", json!("Authoritative"))),
+        s("foreign rules of Proofpoint", |_, o| vendor(o, "Proofpoint", "mx0a.pphosted.com")),
+        s("foreign rules of Mimecast", |_, o| vendor(o, "Mimecast", "eu-smtp.mimecast.com")),
+        s("foreign rules of Exclaimer", |_, o| vendor(o, "Exclaimer", "smtp.uk1.exclaimer.net")),
+        s("foreign rules of CodeTwo", |_, o| vendor(o, "CodeTwo", "eu.smtp.codetwo.online")),
+        s("foreign rules of SEPPmail", |_, o| vendor(o, "SEPPmail", "gate.seppmail.cloud")),
+        s("foreign rules of Check Point", |_, o| vendor(o, "Check Point", "contoso.mail.avanan.net")),
+        s("foreign rules of Hornetsecurity", |_, o| vendor(o, "Hornet", "mx.hornetsecurity.com")),
+        s("a stop rule of somebody above ours", |_, o| o.rules.as_mut().unwrap().insert(0, foreign_rule("Executives", json!({"StopRuleProcessing": true})))),
+        s("a stop rule of somebody below ours", |_, o| o.rules.as_mut().unwrap().push(foreign_rule("Archive", json!({"StopRuleProcessing": true})))),
+        s("a rule that bypasses the spam filter", |_, o| o.rules.as_mut().unwrap().push(foreign_rule("Scanner", json!({"SetSCL": -1})))),
+        s("a partner connector that restricts", |_, o| o.inbound_connectors.as_mut().unwrap().push(object(json!({"Name": "Only Proofpoint", "Enabled": true, "ConnectorType": "Partner", "SenderDomains": ["smtp:*;1"], "RestrictDomainsToCertificate": true, "TlsSenderCertificateName": "*.pphosted.com"})))),
+        s("centralized mail transport", |_, o| o.outbound_connectors.as_mut().unwrap().push(object(json!({"Name": "Hybrid", "Enabled": true, "RouteAllMessagesViaOnPremises": true, "RecipientDomains": ["*"], "SmartHosts": ["mail.contoso.example"]})))),
+        s("dehydrated, and rejects direct send", |_, o| { set(&mut o.organization, 0, "IsDehydrated", json!(true)); set(&mut o.organization, 0, "RejectDirectSend", json!(true)); }),
+        s("inbound connector created disabled", |_, o| set(&mut o.inbound_connectors, 0, "Enabled", json!(false))),
+        s("unknown: rules", |_, o| o.rules = Err("Exchange Online answered 504".into())),
+        s("unknown: inbound connectors, and rules are gone", |_, o| { o.inbound_connectors = Err("Get-InboundConnector is cut off: Exchange says that there is more".into()); o.rules = Ok(Vec::new()); }),
+        s("unknown: everything", |_, o| {
+            let e = || Err("Exchange Online refuses the application (403)".into());
+            (o.accepted_domains, o.inbound_connectors, o.outbound_connectors, o.rules, o.organization) = (e(), e(), e(), e(), e());
+        }),
+        s("tamper: rules audited, disabled, excepted, swapped", |_, o| {
+            set(&mut o.rules, 0, "Mode", json!("Audit"));
+            set(&mut o.rules, 0, "State", json!("Disabled"));
+            set(&mut o.rules, 1, "ExceptIfHeaderMatchesPatterns", json!(["^forged$"]));
+            set(&mut o.rules, 1, "ExceptIfFrom", json!(["boss@contoso.example"]));
+            o.rules.as_mut().unwrap().swap(1, 2);
+        }),
+        s("tamper: the loop exception is gone", |_, o| { set(&mut o.rules, 0, "ExceptIfHeaderMatchesMessageHeader", json!(null)); set(&mut o.rules, 0, "ExceptIfHeaderMatchesPatterns", json!(null)); }),
+        s("tamper: smart host and its name changed", |_, o| { set(&mut o.outbound_connectors, 0, "SmartHosts", json!(["mx.evil.example"])); set(&mut o.outbound_connectors, 0, "TlsDomain", json!("mx.evil.example")); }),
+        s("tamper: certificate name changed", |_, o| set(&mut o.inbound_connectors, 0, "TlsSenderCertificateName", json!("*.evil.example"))),
+        s("tamper: a rule renamed, known by its guid", |_, o| {
+            set(&mut o.rules, 0, "Guid", json!("0f3c1c5e-0000-4000-8000-000000000001"));
+            set(&mut o.rules, 0, "Name", json!("do not touch"));
+            o.known.insert("TransportRule Posthouse inbound".into(), "0f3c1c5e-0000-4000-8000-000000000001".into());
+        }),
+        s("tamper: comment edited", |_, o| set(&mut o.rules, 2, "Comments", json!("who made this?"))),
+        s("stage: inbound off", |t, o| stage(t, o, |t| t.rollout.inbound = Stage::Off)),
+        s("stage: both off", |t, o| stage(t, o, |t| { t.rollout.inbound = Stage::Off; t.rollout.outbound = Stage::Off; })),
+        s("stage: audit only", |t, o| stage(t, o, |t| { t.rollout.inbound = Stage::Audit; t.rollout.outbound = Stage::Audit; })),
+        s("stage: pilot, with a group left out", |t, o| stage(t, o, |t| { t.rollout.inbound = Stage::Pilot; t.rollout.pilot_groups = vec!["it@contoso.example".into()]; t.rollout.excluded_groups = vec!["board@contoso.example".into()]; })),
+        s("stage: from pilot to everyone", |t, o| { t.rollout.inbound = Stage::Pilot; t.rollout.outbound = Stage::Pilot; t.rollout.pilot_groups = vec!["it@contoso.example".into()]; stage(t, o, |t| { t.rollout.inbound = Stage::Everyone; t.rollout.outbound = Stage::Everyone; }); }),
+        s("stage: back from everyone to off, rules tampered meanwhile", |t, o| { stage(t, o, |t| t.rollout.inbound = Stage::Off); set(&mut o.rules, 0, "Mode", json!("Audit")); }),
+        s("stage: on again from off", |t, o| { t.rollout.inbound = Stage::Off; stage(t, o, |t| t.rollout.inbound = Stage::Everyone); }),
+    ]
+}
+
+#[test]
+fn golden_plans() {
+    for (name, change) in situations() {
+        let mut tenant = proven();
+        let mut observed = as_it_should_be(&tenant);
+        change(&mut tenant, &mut observed);
+        let plan = planned(&tenant, &observed);
+        insta::assert_snapshot!(name, format!("{name}\n\n{plan}"));
+        assert!(!plan.to_string().contains("aaaa") && !plan.to_string().contains("bbbb"), "{name} tells a secret");
+        assert_eq!(planned(&tenant, &observed).id, plan.id, "{name}: the same tenant, another plan");
+    }
+}
+
+#[test]
+fn golden_removals() {
+    let removal_of = |name: &str, change: &dyn Fn(&mut Observed)| {
+        let tenant = proven();
+        let mut observed = as_it_should_be(&tenant);
+        change(&mut observed);
+        let plan = Plan::new(&tenant, removal(&tenant, &observed), observed.unknown(), Vec::new()).unwrap();
+        insta::assert_snapshot!(name, format!("{name}\n\n{plan}"));
+    };
+    removal_of("removal of all", &|_| ());
+    removal_of("removal of what is left after half a removal", &|o| {
+        o.rules = Ok(Vec::new());
+        o.outbound_connectors = Ok(Vec::new());
+    });
+    removal_of("removal while rules cannot be read", &|o| o.rules = Err("Exchange Online answered 504".into()));
+    removal_of("removal leaves what belongs to others", &|o| {
+        vendor(o, "Mimecast", "eu-smtp.mimecast.com");
+    });
+}
+
+/// An approved plan is another one as soon as anything that it would write or was based on differs.
+#[test]
+fn an_id_is_what_the_plan_says() {
+    let tenant = proven();
+    let mut ids = std::collections::BTreeMap::new();
+    for (name, change) in situations() {
+        let (mut tenant, mut observed) = (tenant.clone(), as_it_should_be(&tenant));
+        change(&mut tenant, &mut observed);
+        let plan = planned(&tenant, &observed);
+        if !plan.changes.is_empty()
+            && let Some(other) = ids.insert(plan.id, name)
+        {
+            panic!("“{name}” and “{other}” have the same id");
+        }
+    }
+    // a secret differs and nothing that is shown does
+    let mut other = tenant.clone();
+    other.pass = tenant::MarkSecrets::new(tenant::Secret::new("cccc"));
+    let observed = nothing_of_ours();
+    let (one, two) = (planned(&tenant, &observed), planned(&other, &observed));
+    assert_eq!(one.to_string(), two.to_string());
+    assert_ne!(one.id, two.id);
+}
