@@ -7,9 +7,16 @@
 mod apply;
 mod connect;
 mod disconnect;
-mod grade;
+mod heal;
+mod look;
 mod plan;
 mod watch;
+
+mod drain;
+mod feed;
+mod grade;
+mod grant;
+mod rotate;
 
 mod account;
 mod directory;
@@ -30,10 +37,15 @@ pub use connect::{Connected, connect};
 pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};
+pub use feed::{Act, Feed};
+pub use look::{Drift, Look, look};
 pub use objects::permissions::{Permission, needed as permissions_needed};
-pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal};
+pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal, plan_wish};
+pub use probe::{ProbeResult, last_results as last_probes};
 pub use proof::{Proof, Shown};
+pub use rotate::{Rotate, rotate_secrets};
 pub use settings::{Settings, SignIn, Wish};
-pub use watch::{Drift, Look, look, watch};
+pub use watch::{Rhythm, watch};
+pub use work::Asked;
 
 pub type Result<T> = std::result::Result<T, ControlError>;

@@ -23,6 +23,8 @@ pub enum AlertKind {
     Tampered,
     /// Microsoft does not let our application do what it must.
     PermissionsLost,
+    /// A probe that was sent by the clock did not make the whole way.
+    ProbeLost,
     /// Something of ours was put right, or is left as it is because somebody keeps undoing it.
     Healed,
     Other,
@@ -40,7 +42,9 @@ pub enum Severity {
 impl AlertKind {
     fn severity(self) -> Severity {
         match self {
-            AlertKind::Loop | AlertKind::ReturnConfiguration | AlertKind::PermissionsLost => Severity::High,
+            AlertKind::Loop | AlertKind::ReturnConfiguration | AlertKind::PermissionsLost | AlertKind::ProbeLost => {
+                Severity::High
+            }
             AlertKind::Healed => Severity::Low,
             _ => Severity::Medium,
         }

@@ -47,7 +47,7 @@ pub fn route(request: &Request<'_>) -> Answered {
     let method = request.method.as_str();
     match (method, path.as_slice()) {
         ("GET", ["applications"]) => list_applications(request),
-        ("POST", ["applications"]) => create_application(request),
+        ("POST", ["applications"]) => create_application(request, None),
         ("GET", ["applications", key]) => request.needs(&READ).and_then(|()| {
             request.tenant(|t| application(t, key).map(|n| Answer::Json(200, show_application(&t.applications[n]))))
         }),
@@ -155,12 +155,14 @@ pub fn route(request: &Request<'_>) -> Answered {
     }
 }
 
+/// By object id, `appId='…'` or `uniqueName='…'`.
 fn application(t: &Tenant, key: &str) -> Result<usize, Refusal> {
-    let app_id = key.strip_prefix("appId=");
-    t.applications
-        .iter()
-        .position(|a| app_id.map_or(a.id.to_string() == key, |id| a.app_id.to_string() == id))
-        .ok_or_else(|| Refusal::not_found(key))
+    let is = |a: &Application| match key.split_once('=') {
+        Some(("appId", id)) => a.app_id.to_string() == id,
+        Some(("uniqueName", name)) => a.other.get("uniqueName").and_then(Value::as_str) == Some(name),
+        _ => a.id.to_string() == key,
+    };
+    t.applications.iter().position(is).ok_or_else(|| Refusal::not_found(key))
 }
 
 fn principal(t: &Tenant, key: &str) -> Result<usize, Refusal> {
@@ -222,14 +224,14 @@ fn certificates(request: &Request<'_>, keys: &Value) -> Result<Vec<Credential>, 
         .collect()
 }
 
-fn create_application(request: &Request<'_>) -> Answered {
+fn create_application(request: &Request<'_>, unique_name: Option<&str>) -> Answered {
     request.needs(&[WRITE.as_slice(), OWNED.as_slice()].concat())?;
     let display_name = request.text("displayName")?;
     if request.body.get("passwordCredentials").and_then(Value::as_array).is_some_and(|p| !p.is_empty()) {
         return Err(Refusal::bad("New password credentials must be generated with service actions."));
     }
     let credentials = certificates(request, &request.body["keyCredentials"])?;
-    let other: Map<String, Value> = request
+    let mut other: Map<String, Value> = request
         .body
         .as_object()
         .into_iter()
@@ -242,6 +244,7 @@ fn create_application(request: &Request<'_>) -> Answered {
         })
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
+    other.extend(unique_name.map(|name| ("uniqueName".to_owned(), name.into())));
     let redirects = request.body["web"]["redirectUris"]
         .as_array()
         .into_iter()
@@ -300,7 +303,14 @@ fn add_owner(request: &Request<'_>, key: &str) -> Answered {
     })
 }
 
+/// Documented: PATCH by a unique name creates what is not there if the caller prefers so (Graph, "Upsert application").
 fn patch_application(request: &Request<'_>, key: &str) -> Answered {
+    let missing = request.tenant(|t| Ok(application(t, key).is_err()))?;
+    if let Some(name) =
+        key.strip_prefix("uniqueName=").filter(|_| missing && request.prefer.contains("create-if-missing"))
+    {
+        return create_application(request, Some(name));
+    }
     writing(request, key)?;
     let credentials = if request.body["keyCredentials"].is_array() {
         Some(certificates(request, &request.body["keyCredentials"])?)

@@ -79,6 +79,8 @@ pub struct Request<'a> {
     pub path: Vec<String>,
     pub query: BTreeMap<String, String>,
     pub body: Value,
+    /// The header `Prefer`.
+    pub prefer: String,
     pub delays: Delays,
 }
 
@@ -192,7 +194,8 @@ async fn serve(
                     key: switches.entra_key_delay_secs,
                 }
             };
-            let request = Request { delays, door: &door, caller, method, path, query: query.clone(), body };
+            let prefer = headers.get("prefer").and_then(|p| p.to_str().ok()).unwrap_or_default().to_owned();
+            let request = Request { delays, door: &door, caller, method, path, query: query.clone(), body, prefer };
             route(&request).await.and_then(|answer| finish(&request, &uri, counting, answer))
         }
         Err(refusal) => Err(refusal),
