@@ -102,8 +102,8 @@ pub(crate) async fn send_and_look(
     let mailbox = recipient(work, app, tenant).await?;
     let mut results = Vec::new();
     for direction in directions {
-        let probe = Outgoing::new(work, *direction, tokens.of(*direction), &mailbox);
-        let result = one(work, app, tenant, &probe, patience).await?;
+        let mut probe = Outgoing::new(work, *direction, tokens.of(*direction), &mailbox);
+        let result = one(work, app, tenant, &mut probe, patience).await?;
         let failed = result.wrong.is_some();
         results.push(result);
         if failed {
@@ -123,7 +123,7 @@ async fn one(
     work: &mut Work<'_>,
     app: &Identity,
     tenant: &Tenant,
-    probe: &Outgoing,
+    probe: &mut Outgoing,
     patience: Duration,
 ) -> Result<ProbeResult> {
     let way = match probe.direction {
@@ -213,12 +213,19 @@ impl Outgoing {
 }
 
 /// Sends until one came back through the gateway: a rule may need half an hour to be in effect.
-async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, patience: Duration) -> Result<ProbeResult> {
+async fn round_trip(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    probe: &mut Outgoing,
+    patience: Duration,
+) -> Result<ProbeResult> {
     let (began, mut told) = (Instant::now(), false);
     loop {
-        let (sent, at) = (Instant::now(), Timestamp::now());
+        let (sent, at, direction) = (Instant::now(), Timestamp::now(), probe.direction);
+        // sent again, it is another message: copies are counted by it
+        probe.message_id = format!("{}@{}", uuid::Uuid::new_v4(), work.settings.zone);
         let result = |through_us, wrong| ProbeResult {
-            direction: probe.direction,
+            direction,
             sent: at,
             seconds: sent.elapsed().as_secs_f64(),
             through_us,
@@ -229,7 +236,8 @@ async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, pati
         };
         send(work, tenant, probe).await?;
         while sent.elapsed() < limits::PROBE_AGAIN.min(patience) {
-            if handed_back(work, tenant, probe).await? {
+            if let Some(message_id) = handed_back(work, tenant, probe).await? {
+                probe.message_id = message_id;
                 return Ok(result(true, None));
             }
             tokio::time::sleep(limits::LOOK_FIRST).await;
@@ -249,11 +257,14 @@ async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, pati
     }
 }
 
-async fn handed_back(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<bool> {
+/// The Message-ID of the one that came through.
+async fn handed_back(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<Option<String>> {
     let filter =
         JourneyFilter { tenant: Some(tenant.id), probe: Some(probe.token.clone()), ..JourneyFilter::default() };
     let journeys = work.store.journeys(&filter).await?;
-    Ok(journeys.iter().any(|j| j.outcome == Outcome::HandedBack && j.direction == Some(probe.direction)))
+    let mut through =
+        journeys.into_iter().filter(|j| j.outcome == Outcome::HandedBack && j.direction == Some(probe.direction));
+    Ok(through.next().map(|j| j.message_id.unwrap_or_default()))
 }
 
 /// The leg on which it was last seen, in words.
@@ -308,7 +319,7 @@ async fn send(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<()> 
             }
         };
         let delivery = connection
-            .send(&Envelope::new(probe.sender.clone(), [probe.recipient.clone()]), &message(probe, &work.settings.zone))
+            .send(&Envelope::new(probe.sender.clone(), [probe.recipient.clone()]), &message(probe))
             .await
             .map_err(|e| wrong(e.to_string()))?;
         connection.quit().await;
@@ -318,10 +329,10 @@ async fn send(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<()> 
     Err(wrong(last))
 }
 
-fn message(probe: &Outgoing, zone: &str) -> Vec<u8> {
+fn message(probe: &Outgoing) -> Vec<u8> {
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_string(&Timestamp::now()).unwrap_or_default();
     format!(
-        "From: Posthouse <{}>\r\nTo: <{}>\r\nSubject: Posthouse tries the way of your mail\r\nDate: {date}\r\nMessage-ID: <{}@{zone}>\r\n{HEADER_PROBE}: {}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis message was sent by Posthouse, which checks the mail of your company.\r\nIt shows that mail finds its way through Posthouse and back. You need not do anything.\r\n",
+        "From: Posthouse <{}>\r\nTo: <{}>\r\nSubject: Posthouse tries the way of your mail\r\nDate: {date}\r\nMessage-ID: <{}>\r\n{HEADER_PROBE}: {}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis message was sent by Posthouse, which checks the mail of your company.\r\nIt shows that mail finds its way through Posthouse and back. You need not do anything.\r\n",
         probe.sender,
         probe.recipient,
         probe.message_id,
@@ -332,7 +343,7 @@ fn message(probe: &Outgoing, zone: &str) -> Vec<u8> {
 
 /// States of the probe in Exchange's own trace, one for each time that it passed.
 async fn statuses(work: &Work<'_>, app: &Identity, probe: &Outgoing) -> m365::Result<Vec<String>> {
-    let asked = json!({"SenderAddress": probe.sender, "RecipientAddress": probe.recipient, "MessageId": format!("<{}>", probe.message_id)});
+    let asked = json!({"SenderAddress": probe.sender, "RecipientAddress": probe.recipient, "MessageId": format!("<{}>", probe.message_id.trim_matches(['<', '>']))});
     let rows = work.client.exchange(app, "Get-MessageTraceV2", asked).await?.rows;
     Ok(rows.iter().filter_map(|r| r.get("Status").and_then(Value::as_str)).map(str::to_owned).collect())
 }
@@ -343,8 +354,9 @@ async fn delivered(work: &mut Work<'_>, app: &Identity, probe: &Outgoing, result
     let until = Instant::now() + limits::PROBE_AGAIN;
     loop {
         let told = match statuses(work, app, probe).await {
-            Ok(all) if all.iter().any(|s| s == "Delivered") => {
-                let copies = all.iter().filter(|s| *s == "Delivered").count();
+            Ok(all) if all.iter().filter(|s| *s == "Delivered").count() > 1 => {
+                // handing it to us counts as delivered, too: one line a pass
+                let copies = all.iter().filter(|s| *s == "Delivered").count() - 1;
                 result.arrived = Some(copies);
                 if copies > 1 {
                     result.wrong = Some(format!("the probe arrived {copies} times in {}", probe.recipient));
