@@ -44,7 +44,7 @@ pub(super) async fn endpoint(
         false,
     );
     if let Some(fault) = fault {
-        return fault.answer("entra", "POST").await;
+        return fault.answer("entra", "POST", None).await;
     }
     let granted = match form.get("grant_type").map(String::as_str) {
         None => Err(TokenError::missing("grant_type")),

@@ -90,6 +90,13 @@ fn spoof_items(t: &Tenant, p: &Parameters) -> Vec<Row> {
     t.settings.spoof_items.iter().filter(wanted).cloned().collect()
 }
 
+fn action(p: &Parameters) -> Result<&'static str, CmdletError> {
+    let (given, known) = (p.text("Action").unwrap_or_default(), ["Allow", "Block"]);
+    known.into_iter().find(|k| k.eq_ignore_ascii_case(&given)).ok_or_else(|| {
+        CmdletError::transformation("Action", &given, "Microsoft.Exchange.Management.FfoReporting.Action", &known)
+    })
+}
+
 fn new_spoof_item(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let given = |key: &str| p.text(key).unwrap_or_default();
     let same = |item: &Row| {
@@ -102,7 +109,7 @@ fn new_spoof_item(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError>
         ));
     }
     let item = row(
-        json!({"Identity": Uuid::new_v4(), "Action": given("Action"), "SpoofedUser": given("SpoofedUser"), "SendingInfrastructure": given("SendingInfrastructure"), "SpoofType": given("SpoofType")}),
+        json!({"Identity": Uuid::new_v4(), "Action": action(p)?, "SpoofedUser": given("SpoofedUser"), "SendingInfrastructure": given("SendingInfrastructure"), "SpoofType": given("SpoofType")}),
     );
     t.settings.spoof_items.push(item.clone());
     Ok(Output::rows(vec![item]))
@@ -117,8 +124,9 @@ fn change_spoof_items(t: &mut Tenant, p: &Parameters, set: bool) -> Result<Outpu
         return Err(CmdletError::not_found(unknown));
     }
     if set {
+        let action = action(p)?;
         for item in items.iter_mut().filter(|item| ids.iter().any(|id| is(item, id))) {
-            item.insert("Action".into(), p.text("Action").into());
+            item.insert("Action".into(), action.into());
         }
     } else {
         items.retain(|item| !ids.iter().any(|id| is(item, id)));

@@ -124,7 +124,7 @@ async fn invoke(
         _ => Some(carry_out(&world, &tenant, &query, &headers, &input)),
     };
     match (struck, carried_out) {
-        (Some(trouble), _) => trouble.answer("exchange", "POST").await,
+        (Some(trouble), _) => trouble.answer("exchange", "POST", None).await,
         (None, Some(response)) => response,
         (None, None) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

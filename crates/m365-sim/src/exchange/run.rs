@@ -108,13 +108,12 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
     history::put_aside(t, run.now, switches);
     let in_feed = t.settings.ingestion.is_on(run.now.as_second());
     let done = execute(t, name, &p, &run);
-    let object = p.text("Identity").or(p.text("Name")).unwrap_or_default();
     t.audit.push(AuditRecord {
         id: Uuid::new_v4(),
         at: run.now.as_second(),
         workload: "Exchange".into(),
         operation: name.into(),
-        object_id: format!("{}\\{object}", t.initial_domain),
+        object_id: object_id(&t.initial_domain, name, &p),
         user_id: actor.name,
         app_id: actor.app_id,
         actor: actor.object,
@@ -126,6 +125,17 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
         in_feed,
     });
     done
+}
+
+/// `contoso.onmicrosoft.com\GW inbound`; settings without an identity have the name of their one object.
+fn object_id(domain: &str, cmdlet: &str, p: &Parameters) -> String {
+    let given = ["Identity", "Name", "AppId", "Role"].iter().find_map(|key| p.text(key));
+    match (given, cmdlet) {
+        (Some(object), _) => format!("{domain}\\{object}"),
+        (None, "Set-AdminAuditLogConfig") => format!("{domain}\\Admin Audit Log Settings"),
+        (None, "Set-TransportConfig") => format!("{domain}\\Transport Settings"),
+        (None, _) => domain.to_owned(),
+    }
 }
 
 /// Q28: a destructive cmdlet asks first unless Confirm is false or Force is given, any other only if Confirm is true.

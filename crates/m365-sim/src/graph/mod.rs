@@ -184,7 +184,7 @@ async fn serve(
     let asked = format!("{method} {}", percent_decode(uri.path()));
     let struck = trouble::strike(&mut door.world.state(), "graph", &asked, method != Method::GET);
     if let Some(trouble) = struck.as_ref().filter(|t| !t.after) {
-        return trouble.answer("graph", method.as_str()).await;
+        return trouble.answer("graph", method.as_str(), None).await;
     }
     let caller = match authorise(&door.world, &headers, "https://graph.microsoft.com") {
         Ok(caller) => caller,
@@ -194,7 +194,7 @@ async fn serve(
     let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
     let answered = carry_out(&door, caller, method.clone(), &uri, &body).await;
     if let Some(trouble) = struck {
-        return trouble.answer("graph", method.as_str()).await;
+        return trouble.answer("graph", method.as_str(), None).await;
     }
     with_headers(respond(&door, answered, &id, &client_id), &id, &client_id)
 }
