@@ -105,6 +105,9 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
     if let Some(question) = question(name, &p, switches) {
         return Ok(Output { confirmation: Some(question), ..Output::default() });
     }
+    if p.flag("WhatIf") == Some(true) {
+        return Ok(Output::default());
+    }
     history::put_aside(t, run.now, switches);
     let in_feed = t.settings.ingestion.is_on(run.now.as_second());
     let done = execute(t, name, &p, &run);

@@ -64,6 +64,16 @@ async fn readers_of_graph_lag_and_writers_do_not() {
     assert_eq!(world.graph(&token, &path).await.status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_if_changes_nothing() {
+    let world = World::start().await;
+    let (_, token) = admin(&world).await;
+    let mut only_asked = rule("asked");
+    only_asked["WhatIf"] = true.into();
+    assert_eq!(world.exchange(&token, "New-TransportRule", only_asked).await.status, 200);
+    assert!(world.exchange(&token, "Get-TransportRule", json!({})).await.rows().is_empty());
+}
+
 /// The dangerous case: said 504, and it was done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_may_be_carried_out_although_504_is_said() {
@@ -120,6 +130,10 @@ async fn weather_is_at_the_doors() {
     }
     assert!((15..45).contains(&statuses[&200]), "{statuses:?}");
     assert!(statuses[&503] > 0 && statuses[&504] > 0 && statuses[&400] > 0, "{statuses:?}");
+    world.switches(json!({"exo_transient_rate": 1.0, "transient_after_rate": 1.0})).await;
+    assert_eq!(world.exchange(&token, "New-TransportRule", rule("lost answer")).await.status, 504);
+    let rules = world.portal("Get-TransportRule", json!({})).await.json();
+    assert_eq!(rules[0]["Name"], "lost answer", "it was carried out");
     world.switches(json!({"exo_transient_rate": 0.0, "graph_transient_rate": 1.0})).await;
     let graph = world.token(&app, GRAPH).await;
     assert!([503, 504].contains(&world.graph(&graph, "/domains").await.status));
