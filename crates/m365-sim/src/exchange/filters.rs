@@ -22,6 +22,10 @@ pub fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Opt
     if !known.iter().any(|noun| name.ends_with(noun)) {
         return None;
     }
+    // "available but isn't used" (Get-TenantAllowBlockListSpoofItems page)
+    if name == "Get-TenantAllowBlockListSpoofItems" {
+        return Some(Ok(Output::rows(spoof_items(t, p))));
+    }
     Some(match (policy(p), name) {
         (Err(unknown), _) if name.starts_with("Get-Hosted") && run.unknown_identity_returns_all => {
             drop(unknown);
@@ -30,7 +34,6 @@ pub fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Opt
         (Err(unknown), _) => Err(unknown),
         (Ok(()), "Get-HostedConnectionFilterPolicy") => Ok(Output::rows(vec![t.settings.connection_filter.clone()])),
         (Ok(()), "Set-HostedConnectionFilterPolicy") => set_policy(t, p),
-        (Ok(()), "Get-TenantAllowBlockListSpoofItems") => Ok(Output::rows(spoof_items(t, p))),
         (Ok(()), "New-TenantAllowBlockListSpoofItems") => new_spoof_item(t, p),
         (Ok(()), "Set-TenantAllowBlockListSpoofItems") => change_spoof_items(t, p, true),
         (Ok(()), "Remove-TenantAllowBlockListSpoofItems") => change_spoof_items(t, p, false),

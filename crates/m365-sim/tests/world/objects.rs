@@ -75,7 +75,7 @@ async fn the_connection_filter_keeps_the_customers_entries() {
 async fn settings_are_what_was_set() {
     let world = World::start().await;
     let arc = |sealers: Value| json!({"Identity": "Default", "ArcTrustedSealers": sealers});
-    let journal = json!({"Name": "Legal", "JournalEmailAddress": "journal@archive.example", "Scope": "external"});
+    let journal = json!({"Name": "Legal", "JournalEmailAddress": "journal@archive.example", "Scope": "external", "Enabled": true});
     let told = script(
         &world,
         &[
@@ -87,6 +87,7 @@ async fn settings_are_what_was_set() {
             ("Get-ArcConfig", json!({})),
             ("New-JournalRule", journal.clone()),
             ("New-JournalRule", journal),
+            ("New-JournalRule", json!({"Name": "All", "JournalEmailAddress": "journal@archive.example"})),
             ("Get-JournalRule", json!({"Identity": "nobody"})),
             ("Remove-JournalRule", json!({"Identity": "Legal"})),
             ("Get-JournalRule", json!({})),

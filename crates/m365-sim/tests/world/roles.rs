@@ -116,6 +116,7 @@ async fn what_is_built_in_or_in_use_stays() {
         json!({"Name": "Ours", "Roles": ["Mine"], "Members": ["Watcher", "admin@contoso.example"]}),
     )
     .await;
+    run(&world, "New-ManagementRole", json!({"Name": "Grandchild", "Parent": "Child"})).await;
     let steps = [
         ("New-ServicePrincipal", json!({"AppId": app.app_id, "ObjectId": app.principal})),
         ("Get-ServicePrincipal", json!({"Identity": "Watcher"})),
@@ -123,11 +124,13 @@ async fn what_is_built_in_or_in_use_stays() {
         ("Add-RoleGroupMember", json!({"Identity": "Ours", "Member": "nobody"})),
         ("Get-RoleGroupMember", json!({"Identity": "Ours"})),
         ("Get-RoleGroup", json!({"Identity": "Ours"})),
-        ("Remove-ManagementRole", json!({"Identity": "Mine"})),
+        ("Get-ManagementRole", json!({"Identity": "Transport Hygiene", "GetChildren": true})),
+        ("Get-ManagementRole", json!({"Identity": "Mine", "Recurse": true})),
+        ("Remove-ManagementRole", json!({"Identity": "Mine", "Recurse": true})),
         ("Remove-ManagementRoleAssignment", json!({"Identity": "Mine-Ours"})),
         ("Remove-ManagementRole", json!({"Identity": "Mine"})),
         ("Remove-ManagementRole", json!({"Identity": "Mine", "Recurse": true})),
-        ("Get-ManagementRole", json!({"Identity": "Child"})),
+        ("Get-ManagementRole", json!({"Identity": "Grandchild"})),
         ("Remove-ManagementRole", json!({"Identity": "Transport Rules"})),
         ("Remove-ManagementRoleEntry", json!({"Identity": "Transport Rules\\Get-TransportRule"})),
         ("New-ManagementRole", json!({"Name": "X", "Parent": "Transport Rules", "EnabledCmdlets": ["Get-Mailbox"]})),
