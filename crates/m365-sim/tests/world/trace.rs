@@ -90,6 +90,31 @@ async fn what_is_asked_for() {
     insta::assert_snapshot!(Value::from(events).to_string());
 }
 
+/// What Exchange calls the steps of a message that leaves, and of one that nobody takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_has_its_name() {
+    let t = Traced::start().await;
+    let rule = json!({"Name": "mark", "PrependSubject": "[out] ", "FromScope": "InOrganization"});
+    assert_eq!(t.world.portal("New-TransportRule", rule).await.status, 200);
+    t.world.control("/dns/record", json!({"name": "gone.example", "type": "MX", "values": ["mx.gone.example"]})).await;
+    for to in ["pat@acme.example", "someone@gone.example"] {
+        let raw = format!("From: admin@contoso.example\r\nTo: {to}\r\nSubject: x\r\nMessage-ID: <{to}>\r\n\r\nx\r\n");
+        let mail = json!({"tenant": t.world.tenant, "from": "admin@contoso.example", "to": [to], "raw": raw});
+        assert_eq!(t.world.control("/submit", mail).await.status, 200);
+    }
+    t.world.control("/queue/idle", json!({"timeout_secs": 30})).await;
+    let mut told = Vec::new();
+    for to in ["pat@acme.example", "someone@gone.example"] {
+        let rows = t.world.exchange(&t.token, "Get-MessageTraceV2", json!({"RecipientAddress": to})).await.rows();
+        let wanted = json!({"MessageTraceId": rows[0]["MessageTraceId"], "RecipientAddress": to});
+        let detail = t.world.exchange(&t.token, "Get-MessageTraceDetailV2", wanted).await.rows();
+        let mut events: Vec<&str> = detail.iter().map(|r| r["Event"].as_str().unwrap()).collect();
+        events.dedup();
+        told.push(format!("{to} {}: {}", rows[0]["Status"], events.join(", ")));
+    }
+    insta::assert_snapshot!(told.join("\n"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused() {
     let t = Traced::start().await;
