@@ -102,7 +102,8 @@ pub async fn seed(State(d): State<Door>, Path(tenant): Path<String>, bytes: Byte
         users: count("users", 0)?,
         groups: count("groups", 0)?,
         members_max: count("members_max", 20)?,
-        nested: body.flag("nested", false)?,
+        // true: all of them
+        nested: if body.0.get("nested") == Some(&true.into()) { usize::MAX } else { count("nested", 0)? },
     };
     on(&d, &tenant, |t| {
         crowd.join(t);

@@ -8,6 +8,7 @@ use crate::history;
 use crate::switches::Switches;
 use crate::world::{Tenant, TraceEntry, World};
 use serde_json::{Value, json};
+use std::ops::Range;
 use uuid::Uuid;
 
 /// What a cmdlet gives back.
@@ -69,6 +70,8 @@ pub struct Run<'a> {
     pub rule_delay: i64,
     pub audit_delay: i64,
     pub trace: &'a [TraceEntry],
+    /// Rows from and up to which the answer will show: long lists need not build the others.
+    pub window: Range<usize>,
 }
 
 /// Reading cmdlets leave no trace in the audit log (wire.md 9.1).
@@ -79,6 +82,18 @@ pub fn mutates(cmdlet: &str) -> bool {
 
 /// Runs a cmdlet in a tenant and writes it into the audit log; also the way of the control door's administrator.
 pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Actor) -> Result<Output, CmdletError> {
+    run_shown(world, tenant, cmdlet, given, actor, 0..usize::MAX)
+}
+
+/// The same where it is known which rows will be shown.
+pub fn run_shown(
+    world: &World,
+    tenant: Uuid,
+    cmdlet: &str,
+    given: &Value,
+    actor: Actor,
+    window: Range<usize>,
+) -> Result<Output, CmdletError> {
     let (name, p) = Parameters::check(cmdlet, given)?;
     let mut guard = world.state();
     let state = &mut *guard;
@@ -90,6 +105,7 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
         rule_delay: switches.rule_effective_delay_secs,
         audit_delay: switches.audit_enable_delay_secs,
         trace: &state.trace,
+        window,
     };
     let t = state.tenants.iter_mut().find(|t| t.id == tenant).ok_or_else(|| {
         CmdletError::business(
