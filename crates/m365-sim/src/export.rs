@@ -79,9 +79,13 @@ fn words(scope: &str) -> Vec<&str> {
     words
 }
 
+fn date(unix: i64) -> String {
+    jiff::Timestamp::from_second(unix).map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+}
+
 /// Credentials by what they are, without their secret.
 fn application(a: &Application) -> Value {
-    let credentials = a.credentials.iter().map(|c| json!({"keyId": c.key_id, "displayName": c.display_name, "kind": if c.certificate.is_some() { "certificate" } else { "secret" }, "start": c.start, "end": c.end})).collect();
+    let credentials = a.credentials.iter().map(|c| json!({"keyId": c.key_id, "displayName": c.display_name, "kind": if c.certificate.is_some() { "certificate" } else { "secret" }, "start": date(c.start), "end": date(c.end)})).collect();
     json!({"id": a.id, "appId": a.app_id, "displayName": a.display_name, "signInAudience": a.sign_in_audience, "requiredResourceAccess": a.required_resource_access, "redirectUris": a.redirect_uris, "isFallbackPublicClient": a.is_public_client, "credentials": by_key(credentials, "keyId"), "owners": ids(&a.owners), "other": a.other})
 }
 

@@ -63,6 +63,9 @@ impl<T: Listed> Roll<T> {
         self.index.get_mut().add(self.list.len(), &one);
         self.list.push(one);
     }
+    pub fn extend(&mut self, more: impl IntoIterator<Item = T>) {
+        more.into_iter().for_each(|one| self.push(one));
+    }
     pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
         self.index.get_mut().stale = true;
         self.list.retain(keep);
@@ -148,6 +151,8 @@ mod tests {
         roll.retain(|g| g.id.as_u128() != 1);
         assert_eq!(roll.at(Uuid::from_u128(3)), Some(1), "positions moved");
         assert!(roll.by_id(Uuid::from_u128(1)).is_none());
+        roll.extend([group(4, "four@x.example")]);
+        assert_eq!(roll.by_name("four@x.example").map(|g| g.id.as_u128()), Some(4));
         roll.remove(0);
         assert_eq!(roll.by_id(Uuid::from_u128(3)).map(|g| g.display_name.as_str()), Some("Group 3"));
     }

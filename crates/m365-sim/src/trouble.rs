@@ -97,13 +97,13 @@ impl Trouble {
         }
     }
 
-    /// The answer in the form of the door's service; `method` is what a throttled activity request names.
-    pub async fn answer(&self, door: &str, method: &str) -> Response {
+    /// The answer in the form of the door's service; `publisher` is whom a throttled activity request names.
+    pub async fn answer(&self, door: &str, method: &str, publisher: Option<&str>) -> Response {
         tokio::time::sleep(self.delay).await;
         let mut response = match self.kind {
             Kind::Silence if self.delay.is_zero() => std::future::pending().await,
             Kind::Silence => (StatusCode::GATEWAY_TIMEOUT, "").into_response(),
-            Kind::Status(status) => self.status(door, method, status),
+            Kind::Status(status) => self.status(door, method, publisher, status),
             Kind::TooManyAtOnce => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "You have reached the maximum number of concurrent requests per tenant. Please wait and try again",
@@ -123,11 +123,12 @@ impl Trouble {
         response
     }
 
-    fn status(&self, door: &str, method: &str, status: u16) -> Response {
+    fn status(&self, door: &str, method: &str, publisher: Option<&str>, status: u16) -> Response {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         let throttled = status == StatusCode::TOO_MANY_REQUESTS;
         if door == "activity" {
-            let text = format!("Too many requests. Method={method}, PublisherId={}", uuid::Uuid::nil());
+            let nobody = uuid::Uuid::nil().to_string();
+            let text = format!("Too many requests. Method={method}, PublisherId={}", publisher.unwrap_or(&nobody));
             let (code, text) = if throttled {
                 ("AF429", text.as_str())
             } else {

@@ -67,13 +67,15 @@ async fn serve(
 ) -> Response {
     let asked = format!("{method} {} {}", uri.path(), uri.query().unwrap_or_default());
     let struck = trouble::strike(&mut door.world.state(), "activity", &asked, method != Method::GET);
-    if let Some(trouble) = struck.as_ref().filter(|t| !t.after) {
-        return trouble.answer("activity", method.as_str()).await;
-    }
-    let answered = route(&door, &method, &uri, &headers, &body);
-    match struck {
-        Some(trouble) => trouble.answer("activity", method.as_str()).await,
-        None => answered,
+    let answered = match &struck {
+        Some(trouble) if !trouble.after => None,
+        _ => Some(route(&door, &method, &uri, &headers, &body)),
+    };
+    let publisher = asked.split_once("PublisherIdentifier=").map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
+    match (struck, answered) {
+        (None, Some(answered)) => answered,
+        (Some(trouble), _) => trouble.answer("activity", method.as_str(), publisher).await,
+        (None, None) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -245,7 +247,11 @@ fn window(query: &BTreeMap<String, String>, now: Timestamp) -> Result<(Timestamp
     };
     let before = |by: SignedDuration| now.checked_sub(by).unwrap_or(Timestamp::UNIX_EPOCH);
     match (time("startTime")?, time("endTime")?) {
-        (None, None) => Ok((before(day), now)),
+        // the second that has begun is meant as well
+        (None, None) => {
+            let end = Timestamp::from_second(now.as_second() + 1).unwrap_or(now);
+            Ok((end.checked_sub(day).unwrap_or(end), end))
+        }
         (Some(start), Some(end)) if start > end => Err(wrong("AF20055", "prior to end time and start time ")),
         (Some(start), Some(end)) if end.duration_since(start) > day => Err(wrong("AF20030", "")),
         (Some(start), Some(_)) if start < before(SignedDuration::from_hours(24 * limits::CONTENT_DAYS)) => {
@@ -267,28 +273,22 @@ fn content(request: &Request<'_>) -> Answered {
             .and_then(|n| n.parse().ok())
             .ok_or_else(|| Refusal(400, "AF20031", format!("Invalid nextPage Input: {page}.")))?,
     };
-    let omitted = !request.query.contains_key("startTime");
     let root = format!("{}/api/v1.0/{}/activity/feed", request.door.base, request.tenant);
     let (rows, more) = request.tenant(|t, switches| {
-        let inside = |b: &&Blob| {
-            let after_start = b.created >= start.as_second();
-            // without times everything until this very moment is meant
-            b.kind == kind && after_start && (b.created < end.as_second() || omitted && b.created <= end.as_second())
-        };
+        let inside = |b: &&Blob| b.kind == kind && (start.as_second()..end.as_second()).contains(&b.created);
         let mut blobs: Vec<&Blob> = t.feed.blobs.iter().filter(inside).collect();
         if switches.activity_reordered {
             blobs.sort_by(|a, b| trouble::dice(a.number, 7).total_cmp(&trouble::dice(b.number, 7)));
         }
         let page = switches.activity_page_size.max(1);
         let rows: Vec<Value> = blobs.iter().skip(from).take(page).map(|b| b.show(&root)).collect();
-        (rows, from + page < blobs.len()).clone()
+        (rows, from + page < blobs.len())
     })?;
     let next = from + rows.len();
     let mut response = Json(Value::from(rows)).into_response();
     if more {
         // the times stand in the link even where they were omitted (reference page)
         let plain = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-        let end = if omitted { end.checked_add(SignedDuration::from_secs(1)).unwrap_or(end) } else { end };
         let link = format!(
             "{root}/subscriptions/content?contentType={kind}&startTime={}&endTime={}&nextPage=R{next}",
             plain(start),

@@ -85,8 +85,13 @@ fn directory(t: &Tenant, r: &AuditRecord) -> Value {
     if let Some(app) = r.app_id.filter(|_| r.by_app) {
         actor.push(pair(&app.to_string(), 2));
     }
-    let modified: Vec<Value> =
-        r.parameters.iter().map(|(name, new)| json!({"Name": name, "NewValue": value(new), "OldValue": ""})).collect();
+    // what goes was the old value
+    let gone = r.operation.starts_with("Remove") || r.operation.starts_with("Delete");
+    let change = |(name, given): &(String, Value)| {
+        let (new, old) = if gone { (String::new(), value(given)) } else { (value(given), String::new()) };
+        json!({"Name": name, "NewValue": new, "OldValue": old})
+    };
+    let modified: Vec<Value> = r.parameters.iter().map(change).collect();
     json!({
         "CreationTime": zoneless(r.at), "Id": r.id, "Operation": format!("{}.", r.operation), "OrganizationId": t.id,
         "RecordType": 8, "ResultStatus": if r.succeeded { "Success" } else { "Failure" },

@@ -178,25 +178,30 @@ fn pass(door: &Door, tenant: &str, client: Uuid, scope: &str, fields: &Fields) -
         }
         let for_user = if admin { None } else { Some(user) };
         tokens::consent(t, client, &needed.join(" "), for_user).map_err(Refusal::SignIn)?;
-        let at = door.world.clock.unix();
-        t.audit.push(crate::audit::AuditRecord {
-            id: Uuid::new_v4(),
-            at,
-            workload: "AzureActiveDirectory".into(),
-            operation: "Consent to application".into(),
-            object_id: client.to_string(),
-            user_id: fields.get("username").cloned().unwrap_or_default(),
-            app_id: None,
-            actor: Some(user),
-            by_app: false,
-            targets: vec![crate::audit::target(t, "Consent to application", &format!("appId={client}"), "")],
-            in_feed: t.settings.ingestion.is_on(at),
-            client_ip: "127.0.0.1".into(),
-            succeeded: true,
-            parameters: vec![("Scope".into(), needed.join(" ").into())],
-        });
+        audit_consent(t, user, client, &needed.join(" "), door.world.clock.unix());
     }
     Ok(SignedIn { tenant: tid, user, client, scope: scope.to_owned(), nonce: fields.get("nonce").cloned() })
+}
+
+/// Consent stands in the audit log, with the application's service principal as what it was given to.
+fn audit_consent(t: &mut Tenant, user: Uuid, client: Uuid, scope: &str, at: i64) {
+    let operation = "Consent to application";
+    let target = crate::audit::target(t, operation, &format!("appId={client}"), "");
+    t.audit.push(crate::audit::AuditRecord {
+        id: Uuid::new_v4(),
+        at,
+        workload: "AzureActiveDirectory".into(),
+        operation: operation.into(),
+        object_id: target.id.clone(),
+        user_id: t.users.by_id(user).map(|u| u.upn.clone()).unwrap_or_default(),
+        actor: Some(user),
+        client_ip: "127.0.0.1".into(),
+        succeeded: true,
+        parameters: vec![("Scope".into(), scope.into())],
+        targets: vec![target],
+        in_feed: t.settings.ingestion.is_on(at),
+        ..Default::default()
+    });
 }
 
 enum Refusal {
@@ -370,6 +375,9 @@ pub(super) async fn grant_admin_consent(
         ]);
     }
     let granted = crate::graph::applications::grant_required(t, client, now, now + delay);
+    if granted {
+        audit_consent(t, user, client, ".default", now);
+    }
     drop(state);
     if !granted {
         return back(&[

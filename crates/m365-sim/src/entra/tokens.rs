@@ -37,14 +37,11 @@ pub(super) async fn endpoint(
     body: Bytes,
 ) -> Response {
     let form = fields(&body);
-    let fault = crate::trouble::strike(
-        &mut door.world.state(),
-        "entra",
-        &format!("token {}", form.get("grant_type").map_or("", String::as_str)),
-        false,
-    );
+    let grant = form.get("grant_type").map_or("", String::as_str);
+    let asked = format!("token {grant} tenant={tenant}");
+    let fault = crate::trouble::strike(&mut door.world.state(), "entra", &asked, false);
     if let Some(fault) = fault {
-        return fault.answer("entra", "POST").await;
+        return fault.answer("entra", "POST", None).await;
     }
     let granted = match form.get("grant_type").map(String::as_str) {
         None => Err(TokenError::missing("grant_type")),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Rows on a page unless the client prefers fewer.
-const PAGE_ROWS: usize = 1000;
+pub const PAGE_ROWS: usize = 1000;
 
 pub fn respond(
     world: &World,

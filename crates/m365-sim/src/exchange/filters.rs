@@ -22,6 +22,10 @@ pub fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Opt
     if !known.iter().any(|noun| name.ends_with(noun)) {
         return None;
     }
+    // "available but isn't used" (Get-TenantAllowBlockListSpoofItems page)
+    if name == "Get-TenantAllowBlockListSpoofItems" {
+        return Some(Ok(Output::rows(spoof_items(t, p))));
+    }
     Some(match (policy(p), name) {
         (Err(unknown), _) if name.starts_with("Get-Hosted") && run.unknown_identity_returns_all => {
             drop(unknown);
@@ -30,7 +34,6 @@ pub fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Opt
         (Err(unknown), _) => Err(unknown),
         (Ok(()), "Get-HostedConnectionFilterPolicy") => Ok(Output::rows(vec![t.settings.connection_filter.clone()])),
         (Ok(()), "Set-HostedConnectionFilterPolicy") => set_policy(t, p),
-        (Ok(()), "Get-TenantAllowBlockListSpoofItems") => Ok(Output::rows(spoof_items(t, p))),
         (Ok(()), "New-TenantAllowBlockListSpoofItems") => new_spoof_item(t, p),
         (Ok(()), "Set-TenantAllowBlockListSpoofItems") => change_spoof_items(t, p, true),
         (Ok(()), "Remove-TenantAllowBlockListSpoofItems") => change_spoof_items(t, p, false),
@@ -90,12 +93,17 @@ fn spoof_items(t: &Tenant, p: &Parameters) -> Vec<Row> {
     t.settings.spoof_items.iter().filter(wanted).cloned().collect()
 }
 
+fn action(p: &Parameters) -> Result<&'static str, CmdletError> {
+    let (given, known) = (p.text("Action").unwrap_or_default(), ["Allow", "Block"]);
+    known.into_iter().find(|k| k.eq_ignore_ascii_case(&given)).ok_or_else(|| {
+        CmdletError::transformation("Action", &given, "Microsoft.Exchange.Management.FfoReporting.Action", &known)
+    })
+}
+
 fn new_spoof_item(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let given = |key: &str| p.text(key).unwrap_or_default();
-    // a pair may stand once for senders outside and once for those of the tenant (transport.md F2.12)
     let same = |item: &Row| {
-        let keys = ["SpoofedUser", "SendingInfrastructure", "SpoofType"];
-        keys.iter().all(|k| text(item, k).eq_ignore_ascii_case(&given(k)))
+        ["SpoofedUser", "SendingInfrastructure"].iter().all(|k| text(item, k).eq_ignore_ascii_case(&given(k)))
     };
     if t.settings.spoof_items.iter().any(same) {
         return Err(CmdletError::business(
@@ -104,7 +112,7 @@ fn new_spoof_item(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError>
         ));
     }
     let item = row(
-        json!({"Identity": Uuid::new_v4(), "Action": given("Action"), "SpoofedUser": given("SpoofedUser"), "SendingInfrastructure": given("SendingInfrastructure"), "SpoofType": given("SpoofType")}),
+        json!({"Identity": Uuid::new_v4(), "Action": action(p)?, "SpoofedUser": given("SpoofedUser"), "SendingInfrastructure": given("SendingInfrastructure"), "SpoofType": given("SpoofType")}),
     );
     t.settings.spoof_items.push(item.clone());
     Ok(Output::rows(vec![item]))
@@ -119,8 +127,9 @@ fn change_spoof_items(t: &mut Tenant, p: &Parameters, set: bool) -> Result<Outpu
         return Err(CmdletError::not_found(unknown));
     }
     if set {
+        let action = action(p)?;
         for item in items.iter_mut().filter(|item| ids.iter().any(|id| is(item, id))) {
-            item.insert("Action".into(), p.text("Action").into());
+            item.insert("Action".into(), action.into());
         }
     } else {
         items.retain(|item| !ids.iter().any(|id| is(item, id)));

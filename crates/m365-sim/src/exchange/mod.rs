@@ -124,7 +124,7 @@ async fn invoke(
         _ => Some(carry_out(&world, &tenant, &query, &headers, &input)),
     };
     match (struck, carried_out) {
-        (Some(trouble), _) => trouble.answer("exchange", "POST").await,
+        (Some(trouble), _) => trouble.answer("exchange", "POST", None).await,
         (None, Some(response)) => response,
         (None, None) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -149,13 +149,21 @@ fn carry_out(
     if let Some(refused) = trace::throttled(world, caller.tenant, cmdlet) {
         return refused;
     }
-    match run(world, caller.tenant, cmdlet, &input["CmdletInput"]["Parameters"], Actor::of(&caller)) {
+    let page = headers
+        .get("prefer")
+        .and_then(|p| p.to_str().ok())
+        .and_then(|p| p.split("odata.maxpagesize=").nth(1))
+        .and_then(|n| n.split(';').next()?.trim().parse().ok());
+    let from: usize = query.get("$skiptoken").and_then(|t| t.strip_prefix("ADZm")?.parse().ok()).unwrap_or(0);
+    let whole = world.state().switches.exo_paging == "complete";
+    let window = if whole {
+        0..usize::MAX
+    } else {
+        from..from.saturating_add(page.unwrap_or(answer::PAGE_ROWS).clamp(1, answer::PAGE_ROWS))
+    };
+    let given = &input["CmdletInput"]["Parameters"];
+    match run::run_shown(world, caller.tenant, cmdlet, given, Actor::of(&caller), window) {
         Ok(output) => {
-            let page = headers
-                .get("prefer")
-                .and_then(|p| p.to_str().ok())
-                .and_then(|p| p.split("odata.maxpagesize=").nth(1))
-                .and_then(|n| n.split(';').next()?.trim().parse().ok());
             let host = headers.get("host").and_then(|h| h.to_str().ok()).unwrap_or("outlook.office365.com");
             answer::respond(world, caller.tenant, host, output, query, page)
         }

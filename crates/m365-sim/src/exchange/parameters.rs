@@ -89,8 +89,8 @@ const ENUMS: &[(&str, &str, &[&str])] = &[
         &["Wrap", "Ignore", "Reject"],
     ),
     (
-        "JournalRuleScopeType",
-        "Microsoft.Exchange.MessagingPolicies.Journaling.JournalRuleScopeType",
+        "JournalRuleScope",
+        "Microsoft.Exchange.MessagingPolicies.Journaling.JournalRuleScope",
         &["Internal", "External", "Global"],
     ),
     (

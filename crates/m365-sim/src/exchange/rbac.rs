@@ -346,30 +346,57 @@ fn all_roles(t: &Tenant) -> Vec<Row> {
 }
 
 fn get_roles(t: &Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
-    let cmdlet = p.text("Cmdlet");
-    let holds =
-        |r: &Row| cmdlet.as_ref().is_none_or(|c| texts(r, "RoleEntries").iter().any(|e| e.eq_ignore_ascii_case(c)));
+    let rbac = &t.settings.rbac;
+    let children = (p.flag("GetChildren") == Some(true), p.flag("Recurse") == Some(true));
+    if let (Some(identity), (true, _) | (_, true)) = (p.text("Identity"), children) {
+        let parent = rbac.role_name(&identity)?;
+        let wanted: Vec<String> = match children {
+            // the role itself and all below it, or those right below it (Get-ManagementRole page)
+            (_, true) => family(rbac, &parent),
+            _ => rbac.roles.iter().filter(|r| is(r, "Parent", &parent)).map(|r| text(r, "Name").to_owned()).collect(),
+        };
+        let rows = all_roles(t).into_iter().filter(|r| wanted.iter().any(|w| is(r, "Name", w)));
+        return Ok(Output::rows(rows.collect()));
+    }
+    let (cmdlet, kind) = (p.text("Cmdlet"), p.text("RoleType"));
+    let holds = |r: &Row| {
+        let has = |c: &String| texts(r, "RoleEntries").iter().any(|e| e.eq_ignore_ascii_case(c));
+        cmdlet.as_ref().is_none_or(has) && kind.as_ref().is_none_or(|k| is(r, "RoleType", k))
+    };
     objects::pick(all_roles(t).into_iter().filter(holds).collect(), p, run)
 }
 
-/// Not while it is assigned or has children (the texts are assumed), and never a built-in one.
+/// A role and everything that was made from it.
+fn family(rbac: &Rbac, role: &str) -> Vec<String> {
+    let mut all = vec![role.to_owned()];
+    let mut n = 0;
+    while n < all.len() {
+        let below = rbac.roles.iter().filter(|r| is(r, "Parent", &all[n])).map(|r| text(r, "Name").to_owned());
+        all.extend(below.collect::<Vec<_>>());
+        n += 1;
+    }
+    all
+}
+
+/// Neither while it or what was made from it is assigned, nor with children unless `Recurse`, nor a built-in one
+/// (Remove-ManagementRole page; the texts are assumed).
 fn remove_role(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let rbac = &mut t.settings.rbac;
     let name = rbac.role_name(&identity(p))?;
-    let Some(n) = find(&rbac.roles, &name) else {
+    if find(&rbac.roles, &name).is_none() {
         return Err(invalid(format!("The built-in role '{name}' can't be removed.")));
-    };
-    if let Some(by) = rbac.assignments.iter().find(|a| is(a, "Role", &name)) {
+    }
+    let gone = family(rbac, &name);
+    if gone.len() > 1 && p.flag("Recurse") != Some(true) {
+        return Err(invalid(format!("The role '{name}' can't be removed because it has child roles.")));
+    }
+    if let Some(by) = rbac.assignments.iter().find(|a| gone.iter().any(|g| is(a, "Role", g))) {
         return Err(invalid(format!(
             "The role '{name}' can't be removed because it is assigned: remove the role assignment '{}' first.",
             text(by, "Name")
         )));
     }
-    if rbac.roles.iter().any(|r| is(r, "Parent", &name)) && p.flag("Recurse") != Some(true) {
-        return Err(invalid(format!("The role '{name}' can't be removed because it has child roles.")));
-    }
-    rbac.roles.remove(n);
-    rbac.roles.retain(|r| !is(r, "Parent", &name));
+    rbac.roles.retain(|r| !gone.iter().any(|g| is(r, "Name", g)));
     Ok(Output::default())
 }
 

@@ -8,6 +8,7 @@ use crate::history;
 use crate::switches::Switches;
 use crate::world::{Tenant, TraceEntry, World};
 use serde_json::{Value, json};
+use std::ops::Range;
 use uuid::Uuid;
 
 /// What a cmdlet gives back.
@@ -69,6 +70,8 @@ pub struct Run<'a> {
     pub rule_delay: i64,
     pub audit_delay: i64,
     pub trace: &'a [TraceEntry],
+    /// Rows from and up to which the answer will show: long lists need not build the others.
+    pub window: Range<usize>,
 }
 
 /// Reading cmdlets leave no trace in the audit log (wire.md 9.1).
@@ -79,6 +82,18 @@ pub fn mutates(cmdlet: &str) -> bool {
 
 /// Runs a cmdlet in a tenant and writes it into the audit log; also the way of the control door's administrator.
 pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Actor) -> Result<Output, CmdletError> {
+    run_shown(world, tenant, cmdlet, given, actor, 0..usize::MAX)
+}
+
+/// The same where it is known which rows will be shown.
+pub fn run_shown(
+    world: &World,
+    tenant: Uuid,
+    cmdlet: &str,
+    given: &Value,
+    actor: Actor,
+    window: Range<usize>,
+) -> Result<Output, CmdletError> {
     let (name, p) = Parameters::check(cmdlet, given)?;
     let mut guard = world.state();
     let state = &mut *guard;
@@ -90,6 +105,7 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
         rule_delay: switches.rule_effective_delay_secs,
         audit_delay: switches.audit_enable_delay_secs,
         trace: &state.trace,
+        window,
     };
     let t = state.tenants.iter_mut().find(|t| t.id == tenant).ok_or_else(|| {
         CmdletError::business(
@@ -105,16 +121,18 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
     if let Some(question) = question(name, &p, switches) {
         return Ok(Output { confirmation: Some(question), ..Output::default() });
     }
+    if p.flag("WhatIf") == Some(true) {
+        return Ok(Output::default());
+    }
     history::put_aside(t, run.now, switches);
     let in_feed = t.settings.ingestion.is_on(run.now.as_second());
     let done = execute(t, name, &p, &run);
-    let object = p.text("Identity").or(p.text("Name")).unwrap_or_default();
     t.audit.push(AuditRecord {
         id: Uuid::new_v4(),
         at: run.now.as_second(),
         workload: "Exchange".into(),
         operation: name.into(),
-        object_id: format!("{}\\{object}", t.initial_domain),
+        object_id: object_id(&t.initial_domain, name, &p),
         user_id: actor.name,
         app_id: actor.app_id,
         actor: actor.object,
@@ -126,6 +144,17 @@ pub fn run(world: &World, tenant: Uuid, cmdlet: &str, given: &Value, actor: Acto
         in_feed,
     });
     done
+}
+
+/// `contoso.onmicrosoft.com\GW inbound`; settings without an identity have the name of their one object.
+fn object_id(domain: &str, cmdlet: &str, p: &Parameters) -> String {
+    let given = ["Identity", "Name", "AppId", "Role"].iter().find_map(|key| p.text(key));
+    match (given, cmdlet) {
+        (Some(object), _) => format!("{domain}\\{object}"),
+        (None, "Set-AdminAuditLogConfig") => format!("{domain}\\Admin Audit Log Settings"),
+        (None, "Set-TransportConfig") => format!("{domain}\\Transport Settings"),
+        (None, _) => domain.to_owned(),
+    }
 }
 
 /// Q28: a destructive cmdlet asks first unless Confirm is false or Force is given, any other only if Confirm is true.

@@ -97,11 +97,11 @@ fn set_arc(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     Ok(Output::default())
 }
 
-/// New-JournalRule page: the scope is Global and the rule enabled unless said otherwise.
+/// New-JournalRule page: the scope is Global and the rule disabled unless said otherwise.
 fn new_journal_rule(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
     let mut rule = objects::new_object(&t.settings.journal_rules, p, run)?;
     rule.extend(row(
-        json!({"Recipient": p.text("Recipient"), "JournalEmailAddress": p.text("JournalEmailAddress"), "Scope": p.text("Scope").unwrap_or("Global".into()), "Enabled": p.flag("Enabled").unwrap_or(true), "RuleErrorAction": "Ignore"}),
+        json!({"Recipient": p.text("Recipient"), "JournalEmailAddress": p.text("JournalEmailAddress"), "Scope": p.text("Scope").unwrap_or("Global".into()), "Enabled": p.flag("Enabled").unwrap_or(false), "RuleErrorAction": "Ignore"}),
     ));
     t.settings.journal_rules.push(rule.clone());
     Ok(Output::rows(vec![rule]))

@@ -220,7 +220,6 @@ fn detail(entries: &[(usize, &TraceEntry)], p: &Parameters, run: &Run<'_>) -> Re
 
 fn event(entry: &TraceEntry) -> Option<&'static str> {
     Some(match entry.event.as_str() {
-        "Receive" if entry.pass == 0 => "Submit",
         "Receive" => "Receive",
         "Rule" => "Transport rule",
         "Defer" => "Defer",

@@ -105,9 +105,8 @@ pub fn route(request: &Request<'_>) -> Answered {
                 let n =
                     t.app_role_assignments.iter().position(|a| a.id == **id).ok_or_else(|| Refusal::not_found(id))?;
                 let gone = t.app_role_assignments.remove(n);
-                let shown = show_assignment(t, &gone);
-                let client = gone.principal.to_string();
-                request.audit(t, "Remove app role assignment from service principal", &client, &shown);
+                let (client, facts) = (gone.principal.to_string(), audited(t, &gone));
+                request.audit(t, "Remove app role assignment from service principal", &client, &facts);
                 Ok(Answer::Empty)
             })
         }
@@ -436,6 +435,14 @@ fn show_assignment(t: &Tenant, a: &AppRoleAssignment) -> Value {
     json!({"id": a.id, "deletedDateTime": null, "appRoleId": a.app_role, "createdDateTime": date(a.created), "principalDisplayName": name(a.principal), "principalId": a.principal, "principalType": "ServicePrincipal", "resourceDisplayName": name(a.resource), "resourceId": a.resource})
 }
 
+/// An assignment in the words of the audit log: what was granted to whom, at which resource.
+fn audited(t: &Tenant, a: &AppRoleAssignment) -> Value {
+    let find = |id: Uuid| t.service_principals.iter().find(|s| s.id == id);
+    let (client, resource) = (find(a.principal), find(a.resource));
+    let role = resource.and_then(|s| s.app_roles.iter().find(|(id, _)| *id == a.app_role)).map(|(_, value)| value);
+    json!({"AppRole.Id": a.app_role, "AppRole.Value": role, "ServicePrincipal.ObjectID": a.principal, "ServicePrincipal.DisplayName": client.map(|s| &s.display_name), "ServicePrincipal.AppId": client.map(|s| s.app_id), "TargetId.ServicePrincipalNames": resource.map(|s| s.names.join(";"))})
+}
+
 fn assignments(request: &Request<'_>, key: &str, which: impl Fn(&AppRoleAssignment, Uuid) -> bool) -> Answered {
     request.tenant(|t| {
         let n = principal(t, key)?;
@@ -478,9 +485,9 @@ fn assign(request: &Request<'_>, _key: &str) -> Answered {
             created: now,
             visible_from,
         };
-        let shown = show_assignment(t, &new);
+        let (shown, facts) = (show_assignment(t, &new), audited(t, &new));
         t.app_role_assignments.push(new);
-        request.audit(t, "Add app role assignment to service principal", &client.to_string(), &request.body);
+        request.audit(t, "Add app role assignment to service principal", &client.to_string(), &facts);
         Ok(Answer::Json(201, shown))
     })
 }

@@ -186,7 +186,7 @@ async fn serve(
     let asked = format!("{method} {}", percent_decode(uri.path()));
     let struck = trouble::strike(&mut door.world.state(), "graph", &asked, method != Method::GET);
     if let Some(trouble) = struck.as_ref().filter(|t| !t.after) {
-        return trouble.answer("graph", method.as_str()).await;
+        return trouble.answer("graph", method.as_str(), None).await;
     }
     let caller = match authorise(&door.world, &headers, "https://graph.microsoft.com") {
         Ok(caller) => caller,
@@ -194,10 +194,9 @@ async fn serve(
     };
     let id = Uuid::new_v4().to_string();
     let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
-    let prefer = headers.get("prefer").and_then(|p| p.to_str().ok()).unwrap_or_default();
-    let answered = carry_out(&door, caller, method.clone(), &uri, prefer, &body).await;
+    let answered = carry_out(&door, caller, method.clone(), &uri, &body).await;
     if let Some(trouble) = struck {
-        return trouble.answer("graph", method.as_str()).await;
+        return trouble.answer("graph", method.as_str(), None).await;
     }
     with_headers(respond(&door, answered, &id, &client_id), &id, &client_id)
 }
@@ -208,7 +207,6 @@ pub async fn carry_out(
     caller: Caller,
     method: Method,
     uri: &axum::http::Uri,
-    prefer: &str,
     body: &[u8],
 ) -> Result<Finished, Refusal> {
     let query: BTreeMap<String, String> =
@@ -241,8 +239,7 @@ pub async fn carry_out(
         };
         (delays, switches.graph_page_size)
     };
-    let prefer = prefer.to_owned();
-    let request = Request { delays, page_size, door, caller, method, path, query, prefer, body };
+    let request = Request { delays, page_size, door, caller, method, path, query, body };
     let answer = route(&request).await?;
     finish(&request, uri, counting, answer)
 }

@@ -195,11 +195,9 @@ fn member_of(s: &Subject<'_>, address: &str, groups: &[String]) -> bool {
     groups
         .iter()
         .filter_map(|g| {
-            s.tenant.groups.iter().find(|x| {
-                x.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(g))
-                    || x.display_name.eq_ignore_ascii_case(g)
-                    || x.id.to_string() == *g
-            })
+            let by_id = || g.parse().ok().and_then(|id| s.tenant.groups.by_id(id));
+            let by_name = || s.tenant.groups.iter().find(|x| x.display_name.eq_ignore_ascii_case(g));
+            s.tenant.group_by_address(g).or_else(by_id).or_else(by_name)
         })
         .any(|g| g.members.contains(&user.id))
 }
