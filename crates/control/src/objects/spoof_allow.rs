@@ -43,7 +43,10 @@ pub(crate) fn changes(infrastructure: Option<&str>, observed: &Observed) -> Vec<
         let seen = find(observed, kind, infrastructure);
         let before = seen.and_then(|row| row.get("Action").cloned()).unwrap_or_default();
         let take = |id: &Value| {
-            Call::exchange("Remove-TenantAllowBlockListSpoofItems", json!({"Identity": "Default", "Ids": [id]}))
+            Call::exchange(
+                "Remove-TenantAllowBlockListSpoofItems",
+                json!({"Identity": "Default", "Ids": [id], "Confirm": false}),
+            )
         };
         let add = json!({"Identity": "Default", "Action": "Allow", "SpoofedUser": "*", "SendingInfrastructure": infrastructure, "SpoofType": kind});
         let mut calls: Vec<Call> = seen.and_then(|row| row.get("Identity")).map(take).into_iter().collect();
@@ -69,7 +72,7 @@ pub(crate) fn removal(
     let gone = |kind: &str| {
         let name = object(kind, infrastructure);
         let row = find(observed, kind, infrastructure).filter(|_| !was_there(&name))?;
-        let take = json!({"Identity": "Default", "Ids": [row.get("Identity")]});
+        let take = json!({"Identity": "Default", "Ids": [row.get("Identity")], "Confirm": false});
         Some(
             Change::new(Action::Remove, name, "nothing comes back from our servers any more", NEEDS_EXCHANGE)
                 .undone_by("New-TenantAllowBlockListSpoofItems")

@@ -102,8 +102,10 @@ fn action(p: &Parameters) -> Result<&'static str, CmdletError> {
 
 fn new_spoof_item(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let given = |key: &str| p.text(key).unwrap_or_default();
+    // a pair may stand once for senders outside and once for those of the tenant (transport.md F2.12)
     let same = |item: &Row| {
-        ["SpoofedUser", "SendingInfrastructure"].iter().all(|k| text(item, k).eq_ignore_ascii_case(&given(k)))
+        let keys = ["SpoofedUser", "SendingInfrastructure", "SpoofType"];
+        keys.iter().all(|k| text(item, k).eq_ignore_ascii_case(&given(k)))
     };
     if t.settings.spoof_items.iter().any(same) {
         return Err(CmdletError::business(

@@ -194,7 +194,8 @@ async fn serve(
     };
     let id = Uuid::new_v4().to_string();
     let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
-    let answered = carry_out(&door, caller, method.clone(), &uri, &body).await;
+    let prefer = headers.get("prefer").and_then(|p| p.to_str().ok()).unwrap_or_default();
+    let answered = carry_out(&door, caller, method.clone(), &uri, prefer, &body).await;
     if let Some(trouble) = struck {
         return trouble.answer("graph", method.as_str(), None).await;
     }
@@ -207,6 +208,7 @@ pub async fn carry_out(
     caller: Caller,
     method: Method,
     uri: &axum::http::Uri,
+    prefer: &str,
     body: &[u8],
 ) -> Result<Finished, Refusal> {
     let query: BTreeMap<String, String> =
@@ -239,7 +241,8 @@ pub async fn carry_out(
         };
         (delays, switches.graph_page_size)
     };
-    let request = Request { delays, page_size, door, caller, method, path, query, body };
+    let prefer = prefer.to_owned();
+    let request = Request { delays, page_size, door, caller, method, path, query, prefer, body };
     let answer = route(&request).await?;
     finish(&request, uri, counting, answer)
 }
