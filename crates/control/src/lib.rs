@@ -11,6 +11,8 @@ mod grade;
 mod plan;
 mod watch;
 
+pub mod notify;
+
 mod account;
 mod directory;
 pub mod objects;
@@ -30,6 +32,7 @@ pub use connect::{Connected, connect};
 pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};
+pub use notify::{notify, notify_test};
 pub use objects::permissions::{Permission, needed as permissions_needed};
 pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal};
 pub use proof::{Proof, Shown};

@@ -31,3 +31,20 @@ pub const LOOK_TIMEOUT: Duration = Duration::from_secs(600);
 pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 pub const HEALS_PER_OBJECT: usize = 2;
 pub const HEALS_MAX: usize = 20;
+/// How often the outbox is looked at: other processes write into it, and a second is soon enough for a person.
+pub const NOTICE_LOOK: Duration = Duration::from_secs(1);
+/// Before a notice is tried for the second time; doubled with each try, up to half an hour, for a day. Who has not been
+/// told after a day finds it in the list of alerts.
+pub const NOTICE_AGAIN_FIRST: Duration = Duration::from_secs(2);
+pub const NOTICE_AGAIN_MAX: Duration = Duration::from_secs(1800);
+pub const NOTICE_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+/// One POST; a receiver that works longer should take it first.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// One line to syslog, looking its host up included.
+pub const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the last octet over TCP: a peer that was not there answers with a reset within a round trip.
+pub const SYSLOG_CLOSE: Duration = Duration::from_secs(2);
+/// Every receiver must take 480 octets in a datagram and should take 2048 (RFC 5424 §6.1).
+pub const SYSLOG_DATAGRAM_OCTETS_MAX: usize = 2048;
+/// One message to a smart host.
+pub const NOTICE_MAIL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -93,8 +93,15 @@ pub enum Command {
     /// Messages that wait here.
     #[command(subcommand)]
     Held(HeldCommand),
-    /// What somebody should look at.
-    Alerts,
+    /// What somebody should look at, newest first, and who was told of it.
+    #[command(args_conflicts_with_subcommands = true)]
+    Alerts {
+        /// Show those that are acknowledged, too.
+        #[arg(long)]
+        all: bool,
+        #[command(subcommand)]
+        command: Option<AlertsCommand>,
+    },
     /// Check or print configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -182,6 +189,17 @@ pub enum AuditCommand {
     List,
     /// Check that no entry was altered, taken out or put in.
     Verify,
+}
+
+#[derive(Subcommand)]
+pub enum AlertsCommand {
+    /// Send one test notice to everybody who is told of alerts, and print what each said.
+    Test,
+    /// Say that an alert is seen to; it is hidden until it gets worse.
+    Ack {
+        /// Its number in the list.
+        id: i64,
+    },
 }
 
 #[derive(Subcommand)]

@@ -43,6 +43,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
     let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch_every));
+    let notices = tokio::spawn(control::notify(wiring::notify_targets(config)?, store.clone()));
     if let Some(file) = ready_file {
         write_ready(
             &file,
@@ -52,6 +53,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     asked_to_end().await;
     tracing::info!("finishing the journeys that are under way");
     watch.abort();
+    notices.abort();
     running.shutdown().await;
     store.close().await;
     Ok(())
@@ -214,9 +216,4 @@ pub async fn held(config: &Config, command: HeldCommand, json: bool) -> Result<(
         }
     }
     Ok(())
-}
-
-pub async fn alerts(config: &Config, json: bool) -> Result<()> {
-    let list = open(config).await?.alerts().await?;
-    show::print(json, &list, || show::alerts(&list))
 }

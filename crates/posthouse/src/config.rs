@@ -2,6 +2,10 @@
 //!
 //! Every complaint names the file, the line, the key and what is expected there.
 
+mod notify;
+
+pub use notify::{NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
+
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +33,7 @@ pub struct Config {
     pub microsoft: MicrosoftSection,
     /// Between two looks at a tenant's set-up.
     pub watch_every: std::time::Duration,
+    pub notify: Vec<NotifyTarget>,
 }
 
 /// Where the per-tenant return certificates come from.
@@ -53,6 +58,8 @@ struct File {
     microsoft: MicrosoftSection,
     #[serde(default)]
     watch: WatchSection,
+    #[serde(default)]
+    notify: notify::NotifySection,
 }
 
 #[derive(Deserialize)]
@@ -269,6 +276,7 @@ impl Complaint<'_> {
                 .transpose()?,
             microsoft: written.microsoft,
             watch_every: std::time::Duration::from_secs((*written.watch.every_secs.get_ref()).max(1)),
+            notify: self.notify(written.notify)?,
         })
     }
 }

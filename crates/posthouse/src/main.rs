@@ -1,5 +1,6 @@
 //! The binary: configuration, wiring, subcommands; nothing else.
 
+mod alerts;
 mod cli;
 mod commands;
 mod config;
@@ -63,7 +64,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Held(command) => commands::held(&config, command, json).await?,
-                Command::Alerts => commands::alerts(&config, json).await?,
+                Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_) | Command::Demo(_) => {}
             }
         }

@@ -10,6 +10,7 @@ mod bad_mail;
 mod kills;
 mod lifecycle;
 mod loop_guard;
+mod notices;
 mod returns;
 mod simulator;
 mod tamper;
