@@ -26,11 +26,20 @@ pub struct MarkSecrets {
     pub current: Secret,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Secret>,
+    /// When `current` became so, in seconds since 1970.
+    #[serde(default)]
+    pub since: i64,
 }
 
 impl MarkSecrets {
     pub fn new(current: Secret) -> MarkSecrets {
-        MarkSecrets { current, previous: None }
+        MarkSecrets { current, previous: None, since: 0 }
+    }
+    /// True for a value that proves its direction by the previous secret: whoever wrote it has not seen the newer one.
+    pub fn is_of_before(&self, tenant: TenantId, value: &str) -> bool {
+        let secret = value.trim().split(';').nth(2).unwrap_or_default();
+        let old = self.previous.as_ref().is_some_and(|old| old.matches(secret));
+        old && self.judge(tenant, value).is_some()
     }
     pub(crate) fn write(&self, tenant: TenantId, direction: Direction) -> String {
         format!("v1;{tenant};{};{}", self.current.expose(), direction.as_str())
@@ -68,8 +77,11 @@ mod tests {
         ] {
             assert_eq!(marks.judge(us, bad), None, "{bad}");
         }
+        assert!(!marks.is_of_before(us, &good));
         marks.previous = Some(std::mem::replace(&mut marks.current, Secret::new("newer")));
         assert_eq!(marks.judge(us, &good), Some(Direction::Inbound), "the old secret counts during rotation");
+        assert!(marks.is_of_before(us, &good) && !marks.is_of_before(them, &good));
+        assert!(!marks.is_of_before(us, &marks.write(us, Direction::Inbound)));
     }
 
     #[test]
