@@ -8,7 +8,9 @@ mod apply;
 mod connect;
 mod disconnect;
 mod grade;
+mod measured;
 mod plan;
+mod status;
 mod watch;
 
 pub mod notify;
@@ -32,11 +34,13 @@ pub use connect::{Connected, connect};
 pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};
+pub use measured::{Fact, Measure, Measured, Reason, Skip, TraceRow, Unseen, skipped, watch_mail};
 pub use notify::{notify, notify_test};
 pub use objects::permissions::{Permission, needed as permissions_needed};
 pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal};
 pub use proof::{Proof, Shown};
 pub use settings::{Settings, SignIn, Wish};
+pub use status::{Status, status};
 pub use watch::{Drift, Look, look, watch};
 
 pub type Result<T> = std::result::Result<T, ControlError>;

@@ -169,6 +169,8 @@ async fn round(
     }
     let plan = plan::plan(id, client, store, settings).await?;
     let look = graded(&plan);
+    let (differs, unknown) = (look.drift.len() as u64, look.unknown.len() as u64);
+    store.put_looked(id, &store::Looked { at: Timestamp::now(), differs, unknown }).await?;
     let mut now = Told::new();
     for drift in &look.drift {
         let about = format!("{}: {}", drift.object, drift.what);

@@ -53,6 +53,13 @@ pub enum Command {
         /// Tenant id, label or domain.
         tenant: String,
     },
+    /// Say how much of the last hour's mail really came by, what skipped and why, and everything else about a tenant.
+    ///
+    /// Exit code 0: all as wished; 2: something is not; 1: something could not be looked at, or an error.
+    Status {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
     /// Leave a tenant alone for a while: no watching, no healing; for a break-glass.
     Pause {
         /// Tenant id, label or domain.

@@ -38,12 +38,15 @@ pub async fn asked_to_end() {
 
 pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     let store = open(config).await?;
+    let targets = wiring::notify_targets(config)?;
+    control::notify::settle(&targets, &store).await?;
     let running = gateway::start(wiring::gateway_settings(config)?, store.clone()).await?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
+    let mail = tokio::spawn(control::watch_mail(client.clone(), store.clone(), settings.clone()));
     let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch_every));
-    let notices = tokio::spawn(control::notify(wiring::notify_targets(config)?, store.clone()));
+    let notices = tokio::spawn(control::notify(targets, store.clone()));
     if let Some(file) = ready_file {
         write_ready(
             &file,
@@ -53,6 +56,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     asked_to_end().await;
     tracing::info!("finishing the journeys that are under way");
     watch.abort();
+    mail.abort();
     notices.abort();
     running.shutdown().await;
     store.close().await;

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod lifecycle;
 mod show;
+mod status;
 mod wiring;
 
 use clap::Parser;
@@ -56,6 +57,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
                 Command::Watch { tenant } => return lifecycle::watch(&config, &tenant, json).await,
+                Command::Status { tenant } => return status::status(&config, &tenant, json).await,
                 Command::Pause { tenant, hours, why } => lifecycle::pause(&config, &tenant, hours, why, json).await?,
                 Command::Resume { tenant } => lifecycle::resume(&config, &tenant, json).await?,
                 Command::Audit(command) => return lifecycle::audit(&config, &command, json).await,

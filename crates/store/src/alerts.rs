@@ -25,6 +25,8 @@ pub enum AlertKind {
     Tampered,
     /// Microsoft does not let our application do what it must.
     PermissionsLost,
+    /// Delivered mail that ought to have come by us did not.
+    Skipped,
     /// A probe did not make the round trip.
     ProbeFailed,
     /// Something of ours was put right, or is left as it is because somebody keeps undoing it.

@@ -47,8 +47,8 @@ impl Target {
     }
 }
 
-/// Says to the store who is told from now on. Tenants that are named and not connected yet are named again when they are.
-async fn settle(targets: &[Target], store: &Store) -> Result<()> {
+/// Says to the store who is told from now on, before the first alert is raised. Tenants that are named and not connected yet are named again when they are.
+pub async fn settle(targets: &[Target], store: &Store) -> Result<()> {
     let tenants = store.tenants().await?;
     let id = |name: &String| -> TenantId {
         let found = tenants.iter().find(|t| t.label == *name || t.initial_domain == *name || t.domains.contains(name));

@@ -13,5 +13,6 @@ mod loop_guard;
 mod notices;
 mod returns;
 mod simulator;
+mod status;
 mod tamper;
 mod trust;
