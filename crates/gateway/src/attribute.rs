@@ -91,7 +91,7 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
 /// Exchange Online itself says whose message it is, and the rule that sent it here is not as we made it.
 async fn tell_of_token(house: &House, tenant: &Tenant, received: &Received, why: &str) {
     let text = format!(
-        "a rule of ours was edited: its configuration token is missing or wrong (journey {}: {why}); or another rule sends mail by our connector. Such mail is refused for now and waits at Exchange Online for a day. See `posthouse plan {}`",
+        "a rule of ours was edited: its configuration token is missing or wrong (journey {}: {why}); or another rule sends mail by our connector, or somebody validated that connector in the portal. Such mail is refused for now and waits at Exchange Online for a day. See `posthouse plan {}`",
         received.id, tenant.label
     );
     house.tampered(tenant.id, "the configuration token of a routing rule", &text).await;

@@ -8,7 +8,7 @@ use mail_builder::MessageBuilder;
 use mail_builder::headers::raw::Raw;
 use smtp::{Connection, Delivery};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use store::Notice;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 pub struct MailTarget {
     pub from: String,
     pub to: Vec<String>,
-    /// The name that its certificate must have, unless it is on this machine.
+    /// The name that its certificate must have; without TLS only where it is a loopback address.
     pub host: String,
     pub port: u16,
     /// What we call ourselves.
@@ -46,13 +46,18 @@ impl MailTarget {
                 source: None,
                 tls: self.tls.clone(),
             };
-            let sent = timeout(limits::NOTICE_MAIL_TIMEOUT, send(&target, &envelope, &raw));
+            let sent = timeout(limits::NOTICE_MAIL_TIMEOUT, send(&target, self.is_local(), &envelope, &raw));
             match sent.await.unwrap_or_else(|_| Err(format!("{} took too long", self.host))) {
                 Ok(delivery) => return self.judged(&delivery),
                 Err(why) => last = why,
             }
         }
         Err(one_line(&last))
+    }
+
+    /// Only where the operator wrote a loopback address: a name proves itself by TLS, wherever DNS says it is.
+    fn is_local(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
@@ -97,8 +102,8 @@ impl MailTarget {
     }
 }
 
-async fn send(target: &smtp::Target, envelope: &Envelope, raw: &[u8]) -> Result<Delivery, String> {
-    if target.address.ip().is_loopback() {
+async fn send(target: &smtp::Target, local: bool, envelope: &Envelope, raw: &[u8]) -> Result<Delivery, String> {
+    if local {
         let mut connection = Connection::open_local(target).await.map_err(|e| e.to_string())?;
         let delivery = connection.send(envelope, raw).await.map_err(|e| e.to_string())?;
         connection.quit().await;

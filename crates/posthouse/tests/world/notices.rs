@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram};
 
 const SECRET: &str = "5e0c8a2f-never-to-be-seen-anywhere-0011223344";
 const TOKEN: &str = "T0KEN-in-the-path";
@@ -165,11 +165,15 @@ async fn everybody_is_told_in_order_and_a_dead_target_holds_up_nobody() {
     let (mail, smart) = smart_host().await;
     let (tcp, log) = syslog_tcp().await;
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("log");
+    let local = UnixDatagram::bind(&socket).unwrap();
     let dead = format!("127.0.0.1:{}", closed_port());
     let sections = [
         hook(hooks, "hook"),
         hook(&dead, "dead"),
         format!("[[notify.syslog]]\nname = \"udp\"\naddress = \"udp://{}\"\n", udp.local_addr().unwrap()),
+        format!("[[notify.syslog]]\nname = \"unix\"\naddress = \"unix://{}\"\n", socket.display()),
         format!("[[notify.syslog]]\nname = \"tcp\"\naddress = \"tcp://{log}\"\nfacility = \"local3\"\n"),
         format!(
             "[[notify.mail]]\nname = \"mail\"\nfrom = \"posthouse@ops.example\"\nto = [\"a@ops.example\", \"b@ops.example\"]\nsmart_host = \"{smart}\"\n"
@@ -183,7 +187,7 @@ async fn everybody_is_told_in_order_and_a_dead_target_holds_up_nobody() {
         alert_from(&world, last).await;
         alert_from(&world, last).await;
     }
-    for target in ["hook", "udp", "tcp", "mail"] {
+    for target in ["hook", "udp", "tcp", "unix", "mail"] {
         until(target, async || [11, 12, 13].iter().all(|n| state(&world, *n, target) == "delivered")).await;
     }
     assert_eq!([11, 12, 13].map(|n| state(&world, n, "dead")), ["waiting"; 3]);
@@ -203,6 +207,8 @@ async fn everybody_is_told_in_order_and_a_dead_target_holds_up_nobody() {
     let line = String::from_utf8_lossy(&datagram[..length]).into_owned();
     assert!(line.starts_with("<28>1 2") && line.contains(" posthouse "), "{line}");
     assert!(line.contains("[posthouse@32473 id=\"") && line.contains("kind=\"untrusted_peer\""), "{line}");
+    let length = local.recv(&mut datagram).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&datagram[..length]), line, "the same to each");
     let octets = tcp.lock().unwrap().clone().into_bytes();
     let mut rest = octets.as_slice();
     for n in 0..3 {
@@ -259,4 +265,33 @@ async fn a_kill_between_raise_and_delivery_loses_nothing() {
     let (first, last) = (&bodies[0], &bodies[bodies.len() - 1]);
     assert!(first["subject"] == "127.0.0.21" && last["subject"] == "127.0.0.22", "{bodies:?}");
     assert_eq!(bodies.iter().filter(|b| b["subject"] == "127.0.0.22").count(), 1, "told twice: {bodies:?}");
+}
+
+/// A smart host that is written by its name must prove it, wherever DNS says it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_to_a_smart_host_goes_over_tls_with_its_name() {
+    let mut world = World::start().await;
+    let port = world.endpoints["smtp_mx"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let record = serde_json::json!({"name": "other.example", "type": "A", "values": ["127.0.0.1"]});
+    world.door.post("/dns/record", record).await.unwrap();
+    let target = |name: &str, host: &str| {
+        format!(
+            "[[notify.mail]]\nname = \"{name}\"\nfrom = \"pat@acme.example\"\nto = [\"admin@contoso.example\"]\nsmart_host = \"{host}:{port}\"\n"
+        )
+    };
+    let right = target("right", "contoso-example.mail.protection.outlook.com");
+    configured(&mut world, &(right + &target("wrong", "other.example"))).await;
+    alert_from(&world, 31).await;
+    until("delivery", async || state(&world, 31, "right") == "delivered").await;
+    let has_it = async || {
+        let mailbox = world.door.mailbox("admin@contoso.example", false).await.unwrap();
+        mailbox.iter().any(|m| String::from_utf8_lossy(&m.raw).contains("[Posthouse] medium: 127.0.0.31"))
+    };
+    until("arrival", has_it).await;
+    let tested = world.command(&["--json", "alerts", "test"]).output().unwrap();
+    assert_eq!(tested.status.code(), Some(1));
+    let tested: Value = serde_json::from_slice(&tested.stdout).unwrap();
+    assert!(tested[0]["taken"] == true && tested[1]["taken"] == false, "{tested}");
+    assert!(tested[1]["said"].as_str().unwrap().contains("TLS"), "{tested}");
+    assert_ne!(state(&world, 31, "wrong"), "delivered");
 }
