@@ -2,6 +2,7 @@
 //! nothing is touched.
 
 use crate::events::{Event, State, Step};
+use crate::objects::Need;
 use crate::work::Work;
 use crate::{ControlError, Result, SignIn};
 use m365::Identity;
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 /// Directory role template of Global Administrator (wire.md Appendix A).
 const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
+
+pub(crate) const NEEDS: &[Need] =
+    &[Need { permission: "Organization.Read.All", reason: "reads the tenant's name and domains", cmdlets: &[] }];
 
 /// Delegated permissions of the sign-in, each for one step; they end with the session of the public client.
 pub const DELEGATED: &[(&str, &str)] = &[

@@ -1,13 +1,17 @@
-//! Carrying out a plan: its changes in order, without thinking. Each leaves a receipt with what was there before.
+//! Carrying out a plan: its changes in order, without thinking. Each leaves a receipt with what was there before,
+//! written before the first request and finished after the last.
 
 use crate::events::{Event, State, Step};
-use crate::objects::{accepted_domain, exchange};
+use crate::objects::{accepted_domain, application, credential, exchange, inbound_connector, rules};
 use crate::plan::{self, Call, Change, Plan, text_of};
-use crate::work::Work;
-use crate::{ControlError, Result, Settings, SignIn, Wish, connect, objects};
+use crate::work::{Show, Work};
+use crate::{
+    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, limits, objects, rotate::Rotate,
+};
 use m365::{Client, Identity, M365Error};
 use serde_json::Value;
-use store::{Receipt, Store};
+use std::time::Instant;
+use store::{Receipt, Store, TenantLock};
 use tenant::{Routing, Tenant, TenantId};
 
 /// Carries out exactly the plan of that id; refuses when the tenant is no longer as it was when the plan was made.
@@ -18,51 +22,136 @@ pub async fn apply(
     client: &Client,
     store: &Store,
     settings: &Settings,
-    show: &mut (dyn FnMut(Event) + Send),
+    show: &mut Show<'_>,
 ) -> Result<Plan> {
+    let _alone = alone(store, id)?;
     let (mut tenant, app) = plan::acting(id, store).await?;
-    let observed = plan::observe(client, &app, store).await?;
-    let now = plan::made(&tenant, settings, &observed)?;
+    let now = plan::made(&tenant, settings, &plan::observe(client, &app, store, settings, &tenant).await?)?;
     if now.id != approved {
         return Err(refused(store, id, approved, &now).await?);
     }
-    if let Some(unknown) = now.unknown.first() {
+    if let Some(unknown) = now.unknown_that_counts() {
         return Err(ControlError::Waits(format!(
             "the plan does not know the {}: {}. Nothing was changed; make a new plan when it can be read",
             unknown.object, unknown.because
         )));
     }
-    let nobody = &mut |_: &[crate::Permission]| false;
-    let wish = Wish { tenant: Some(id.to_string()), sign_in: SignIn::DeviceCode, probe_recipient: None };
-    let mut work = Work::new(wish, client, store, settings, nobody, show);
-    // law: where this plan touches the way back, mail goes out again only after a probe has come back
-    let prove = now.changes.iter().any(is_way_back) && now.changes.iter().any(plan::routes_mail);
-    for change in &now.changes {
-        if prove && is_rule(change) {
-            continue;
-        }
-        if let Some(waits_for) = &change.waits_for {
-            return Err(ControlError::Waits(format!("“{}” waits for {waits_for}", text_of(change))));
-        }
-        carry_out(&mut work, &app, &tenant, change, Origin { plan: approved, by }).await?;
-    }
-    if prove {
-        tenant.routing = Routing::Probe;
-        connect::route(&mut work, &app, &mut tenant).await?;
-    }
-    let left = plan::made(&tenant, settings, &plan::observe(client, &app, store).await?)?;
-    if !left.is_empty() {
-        return Err(ControlError::Waits(format!("the plan was carried out, and the tenant still differs:\n{left}")));
+    let nobody = &mut |_: crate::Asked<'_>| false;
+    let mut work =
+        Work::new(Wish::new(Some(id.to_string()), SignIn::DeviceCode), client, store, settings, nobody, show);
+    carry_out_all(&mut work, &app, &mut tenant, &now, Origin { plan: approved, by }).await?;
+    applied(&work, &mut tenant).await?;
+    let waiting: Vec<String> = now.changes.iter().filter_map(told_waiting).collect();
+    if !waiting.is_empty() {
+        return Err(ControlError::Waits(format!("the rest was carried out and read back; {}", waiting.join("; "))));
     }
     Ok(now)
+}
+
+fn told_waiting(change: &Change) -> Option<String> {
+    Some(format!("“{}” waits for {}", text_of(change), change.waits_for.as_ref()?))
+}
+
+/// One set of hands in a tenant at a time.
+pub(crate) fn alone(store: &Store, id: TenantId) -> Result<TenantLock> {
+    store.lock_tenant(id)?.ok_or_else(|| {
+        ControlError::Refused(
+            "another run of Posthouse is changing this tenant now; nothing was done, try again when it has ended"
+                .into(),
+        )
+    })
+}
+
+/// Every change that waits for nothing, then a look until it shows, then the proof by mail.
+async fn carry_out_all(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &mut Tenant,
+    plan: &Plan,
+    origin: Origin<'_>,
+) -> Result<()> {
+    // law: where a plan touches the way back, mail goes out again only after a probe has come back
+    let prove = plan.changes.iter().any(is_way_back) && plan.changes.iter().any(plan::routes_mail);
+    for change in plan.changes.iter().filter(|c| c.waits_for.is_none() && !(prove && is_rule(c))) {
+        carry_out_or_tell(work, app, tenant, change, origin).await?;
+    }
+    if prove {
+        settle(work, app, tenant, |change| !is_rule(change)).await?;
+        tenant.routing = Routing::Probe;
+    }
+    let touches_mail = plan.changes.iter().any(|c| c.waits_for.is_none() && (is_rule(c) || is_way_back(c)));
+    if prove || (touches_mail && tenant.routing == Routing::Proven) {
+        connect::route(work, app, tenant).await?;
+    }
+    let before = work.store.step(tenant.id, "rotate").await?.is_some();
+    if before {
+        Rotate::default().wish(work.store, tenant.id).await?;
+    }
+    settle(work, app, tenant, |_| true).await
+}
+
+/// What the tenant is from now on measured by, and which secrets are written from now on.
+pub(crate) async fn applied(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
+    let now = jiff::Timestamp::now().as_second();
+    tenant.pass.advance(now);
+    tenant.route.advance(now);
+    work.store.put_tenant(tenant).await?;
+    remember_applied(work.store, tenant).await
+}
+
+const APPLIED: &str = "applied";
+
+async fn remember_applied(store: &Store, tenant: &Tenant) -> Result<()> {
+    let record = serde_json::to_value(tenant).map_err(|e| ControlError::Refused(e.to_string()))?;
+    Ok(store.put_step(tenant.id, APPLIED, &record).await?)
+}
+
+/// The tenant as the last plan left it: a wish that nobody applied yet is no difference that somebody made.
+pub(crate) async fn as_applied(store: &Store, tenant: Tenant) -> Result<Tenant> {
+    let record = store.step(tenant.id, APPLIED).await?;
+    let applied: Option<Tenant> = record.and_then(|r| serde_json::from_value(r).ok());
+    Ok(match applied {
+        Some(applied) => Tenant { rollout: applied.rollout, pass: applied.pass, route: applied.route, ..tenant },
+        None => tenant,
+    })
+}
+
+/// Reads until what was changed shows: copies of Microsoft's directory lag (wire.md 7.9).
+pub(crate) async fn settle(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &Tenant,
+    which: impl Fn(&Change) -> bool,
+) -> Result<()> {
+    let (until, mut pause, mut told) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST, false);
+    loop {
+        let observed = plan::observe(work.client, app, work.store, work.settings, tenant).await?;
+        let mut now = plan::made(tenant, work.settings, &observed)?;
+        now.changes.retain(|c| c.waits_for.is_none() && !c.optional && which(c));
+        if now.changes.is_empty() && now.unknown_that_counts().is_none() {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            let text = format!("it was carried out, and the tenant still differs:\n{now}");
+            return Err(ControlError::Waits(text));
+        }
+        if !told && pause > limits::LOOK_FIRST * 4 {
+            let text = "waiting until Microsoft shows what was changed";
+            work.show(Event::new(now.changes.first().map_or(Step::Connectors, step_of), State::Doing, text));
+            told = true;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LOOK_MAX);
+    }
 }
 
 fn is_rule(change: &Change) -> bool {
     step_of(change) == Step::Rules
 }
 
+/// The domain and the connectors.
 fn is_way_back(change: &Change) -> bool {
-    !is_rule(change)
+    [Step::AcceptedDomain, Step::Connectors].contains(&step_of(change)) && !change.optional
 }
 
 /// Why not: never made, or made when the tenant was different.
@@ -94,73 +183,197 @@ pub(crate) struct Origin<'a> {
     pub by: &'a str,
 }
 
-/// One change, with its receipt whether it succeeded or not.
-pub(crate) async fn carry_out(
+impl Origin<'_> {
+    pub(crate) const CONNECT: Origin<'static> = Origin { plan: "", by: "connect" };
+}
+
+/// Does something and leaves a receipt of it, whether it succeeded or not.
+#[allow(clippy::too_many_arguments)]
+pub(crate) async fn receipted<T>(
+    store: &Store,
+    tenant: TenantId,
+    origin: Origin<'_>,
+    step: &str,
+    object: &str,
+    call: &str,
+    prior: Value,
+    what: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut receipt = Receipt {
+        plan: origin.plan.into(),
+        by: origin.by.into(),
+        step: step.into(),
+        object: object.into(),
+        call: call.into(),
+        prior,
+        answer: Receipt::UNDER_WAY.into(),
+    };
+    let number = store.begin_receipt(tenant, &receipt).await?;
+    let done = what.await;
+    receipt.answer = done.as_ref().map_or_else(ToString::to_string, |_| Receipt::DONE.into());
+    store.end_receipt(tenant, number, &receipt).await?;
+    done
+}
+
+/// One change, with its receipt; the failure of an optional one is told and no more.
+pub(crate) async fn carry_out_or_tell(
     work: &mut Work<'_>,
     app: &Identity,
-    tenant: &Tenant,
+    tenant: &mut Tenant,
     change: &Change,
     origin: Origin<'_>,
 ) -> Result<()> {
-    let mut done = Ok(());
-    for call in &change.calls {
-        done = run(work, app, tenant, change, call).await;
-        if done.is_err() {
-            break;
+    match carry_out(work, app, tenant, change, origin).await {
+        Err(e) if change.optional => {
+            let text = format!("{} failed, and nothing depends on it: {e}", text_of(change));
+            work.show(Event::new(step_of(change), State::Note, text));
+            Ok(())
         }
+        other => other,
     }
-    let receipt = Receipt {
-        plan: origin.plan.into(),
-        by: origin.by.into(),
-        step: text_of(change),
-        object: change.object.clone(),
-        call: change.calls.iter().map(Call::name).collect::<Vec<_>>().join(", "),
-        prior: change.prior.clone().map_or(Value::Null, Value::Object),
-        answer: done.as_ref().map_or_else(ToString::to_string, |()| "done".into()),
+}
+
+pub(crate) async fn carry_out(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &mut Tenant,
+    change: &Change,
+    origin: Origin<'_>,
+) -> Result<()> {
+    let (store, id) = (work.store, tenant.id);
+    let calls: Vec<&str> = change.calls.iter().map(Call::name).collect();
+    let prior = change.prior.clone().map_or(Value::Null, Value::Object);
+    let all = async {
+        for call in &change.calls {
+            run(work, app, tenant, change, call).await?;
+        }
+        Ok(())
     };
-    work.store.put_receipt(tenant.id, &receipt).await?;
-    done?;
+    receipted(store, id, origin, &text_of(change), &change.object, &calls.join(", "), prior, all).await?;
     work.show(Event::new(step_of(change), State::Done, text_of(change)));
     Ok(())
 }
 
-fn step_of(change: &Change) -> Step {
+pub(crate) fn step_of(change: &Change) -> Step {
     match change.calls.first() {
-        _ if change.action == plan::Action::Remove => Step::Disconnect,
         Some(Call::AcceptedDomain) => Step::AcceptedDomain,
-        _ if change.object.contains("connector") => Step::Connectors,
-        _ => Step::Rules,
+        Some(Call::NewCredential | Call::OldCredentials | Call::Application(_)) => Step::Application,
+        _ if change.action == plan::Action::Remove && !change.optional => Step::Disconnect,
+        _ if change.object.contains("mail flow rule") => Step::Rules,
+        None => Step::Permissions,
+        _ => Step::Connectors,
     }
 }
 
-async fn run(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, change: &Change, call: &Call) -> Result<()> {
+async fn run(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, change: &Change, call: &Call) -> Result<()> {
     let (cmdlet, parameters) = match call {
         Call::AcceptedDomain => return accepted_domain::ensure(work, app, tenant).await,
         Call::RemoveDomain => return accepted_domain::remove(work, app, &tenant.connector_domain).await,
+        Call::NewCredential => return credential::renew(work, app, &application::MAIL_FLOW).await,
+        Call::OldCredentials => return credential::keep_only_ours(work, app, &application::MAIL_FLOW).await,
+        Call::Application(body) => return application::patch(work, app, body).await,
+        Call::ReturnCertificate => return certificate::take(work, tenant).await,
+        Call::Unsubscribe => return crate::feed::unsubscribe(work.client, app).await,
+        Call::Drain => return drain::drained(work, app, tenant).await,
+        // only after the proof, by whoever proves
+        Call::RemoveApplication => return Ok(()),
         Call::Exchange { cmdlet, parameters } => (cmdlet, parameters),
     };
     let secrets = objects::secrets_of(tenant);
-    let answer = match work.client.exchange(app, cmdlet, parameters.clone().into()).await {
+    let answer = match made_once(work, app, cmdlet, parameters).await {
         // what is gone was to be removed
-        Err(e) if e.is_absent() && change.action == plan::Action::Remove => return Ok(()),
-        // nobody knows whether it was done: look before trying again, so that nothing is made twice
-        Err(M365Error::OutcomeUnknown { .. }) => return after_silence(work, app, cmdlet, parameters).await,
-        other => other.map_err(|e| exchange::without_secrets(e, &secrets))?,
+        Err(ControlError::Microsoft(e)) if e.is_absent() && change.action == plan::Action::Remove => return Ok(()),
+        Err(ControlError::Microsoft(e)) if e.to_string().contains("can't enable an inbound connector") => {
+            return Err(ControlError::Waits(inbound_connector::DISABLED.into()));
+        }
+        Err(ControlError::Microsoft(e)) => return Err(exchange::without_secrets(e, &secrets).into()),
+        other => other?,
     };
     for warning in answer.warnings {
         work.show(Event::new(step_of(change), State::Note, format!("Exchange warns: {warning}")));
     }
+    let disabled = answer.rows.first().is_some_and(|row| row.get("Enabled") == Some(&Value::Bool(false)));
+    if disabled && cmdlet == "New-InboundConnector" {
+        return Err(ControlError::Waits(inbound_connector::DISABLED.into()));
+    }
     Ok(())
 }
 
-/// A create that was not answered: there, it was done; not there, it is tried once more. Changes may be repeated.
-async fn after_silence(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m365::Row) -> Result<()> {
-    if let Some(kind) = cmdlet.strip_prefix("New-") {
-        let name = parameters.get("Name").and_then(Value::as_str).unwrap_or_default();
-        if exchange::read(work, app, kind, name).await?.is_some() {
-            return Ok(());
+/// A cmdlet that may have been carried out although nobody said so: look, and only then try again. Where Exchange's
+/// copies lag, it refuses the second one of a name, and that is an answer too.
+async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m365::Row) -> Result<m365::Answer> {
+    let (kind, name) = (cmdlet.strip_prefix("New-"), parameters.get("Name").and_then(Value::as_str));
+    let mut pause = limits::LOOK_FIRST;
+    let mut tries = 1;
+    loop {
+        let error = match work.client.exchange(app, cmdlet, parameters.clone().into()).await {
+            Ok(answer) => return Ok(answer),
+            Err(e) if kind.is_some() && tries > 1 && e.is_duplicate() => return Ok(m365::Answer::default()),
+            Err(e) => e,
+        };
+        let unknown = matches!(error, M365Error::OutcomeUnknown { .. }) || error.is_temporary();
+        if !unknown || tries >= limits::CREATE_TRIES {
+            return Err(error.into());
+        }
+        if let (Some(kind), Some(name)) = (kind, name)
+            && exchange::read(work, app, kind, name).await?.is_some()
+        {
+            return Ok(m365::Answer::default());
+        }
+        tokio::time::sleep(pause).await;
+        (pause, tries) = ((pause * 2).min(limits::LOOK_MAX), tries + 1);
+    }
+}
+
+/// The rules for `takes`, in order, read back: first the way back (the strip rule), then the ways out.
+pub(crate) async fn rules_for(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &mut Tenant,
+    takes: rules::Takes<'_>,
+) -> Result<()> {
+    let [inbound, outbound, strip] = rules::all(tenant, takes);
+    let wanted = [strip, inbound, outbound];
+    let mut changed = false;
+    for wanted in &wanted {
+        let observed = seen_rules(work, app).await?;
+        for change in plan::of_one(wanted, &observed) {
+            carry_out(work, app, tenant, &change, Origin::CONNECT).await?;
+            changed = true;
         }
     }
-    work.client.exchange(app, cmdlet, parameters.clone().into()).await?;
+    let (until, mut pause) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST);
+    loop {
+        let observed = seen_rules(work, app).await?;
+        let left: Vec<Change> = wanted.iter().flat_map(|wanted| plan::of_one(wanted, &observed)).collect();
+        match plan::order(&observed) {
+            _ if !left.is_empty() => {}
+            Some(order) => {
+                carry_out(work, app, tenant, &order, Origin::CONNECT).await?;
+                changed = true;
+            }
+            None => break,
+        }
+        if Instant::now() > until {
+            let told: Vec<String> = left.iter().map(text_of).collect();
+            return Err(ControlError::Waits(format!(
+                "Exchange does not show our rules as they were made: {}",
+                told.join("; ")
+            )));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LOOK_MAX);
+    }
+    if !changed {
+        work.show(Event::new(Step::Rules, State::Already, "the mail flow rules are there"));
+    }
     Ok(())
+}
+
+async fn seen_rules(work: &Work<'_>, app: &Identity) -> Result<plan::Observed> {
+    let observed = plan::observe_rules(work.client, app, work.store).await?;
+    match &observed.rules {
+        Err(because) => Err(ControlError::Waits(format!("the list of mail flow rules is unknown: {because}"))),
+        Ok(_) => Ok(observed),
+    }
 }

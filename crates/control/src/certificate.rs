@@ -1,6 +1,8 @@
 //! Certificates: the one by which our application signs in (self-made, its key stays here), and the one by which
 //! mail comes back into a tenant (from an authority that Exchange Online trusts; transport.md F1.4).
 
+use crate::objects::credential::Credential;
+use crate::work::Work;
 use crate::{ControlError, Result, limits};
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use rcgen::{
     SerialNumber,
 };
 use std::path::{Path, PathBuf};
-use tenant::Secret;
+use tenant::{ReturnCertificate, Secret, Tenant};
 
 /// Where return certificates come from.
 #[derive(Clone, Debug)]
@@ -35,6 +37,25 @@ impl CertificateIssuer {
                 .map_err(|e| ControlError::Certificate(format!("certificates.authority_chain and authority_key: {e}"))),
         }
     }
+}
+
+impl CertificateIssuer {
+    /// Until when a certificate would be good that it gave now; `None`: it has none to give.
+    pub(crate) fn issuable_until(&self, name: &str, now: i64) -> Option<i64> {
+        match self {
+            CertificateIssuer::Directory(directory) => {
+                smtp::tls::not_after(&from_directory(directory, name).ok()?.chain_pem)
+            }
+            CertificateIssuer::Authority { .. } => Some(now + limits::CERTIFICATE_DAYS * limits::DAY),
+        }
+    }
+}
+
+/// The return certificate of a tenant, as the issuer has it now. The name in it stays, so nothing in the tenant changes.
+pub(crate) async fn take(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
+    let issued = work.settings.issuer.certificate_for(&tenant.connector_domain)?;
+    tenant.certificate = ReturnCertificate { chain_pem: issued.chain_pem, key_pem: issued.key_pem };
+    Ok(work.store.put_tenant(tenant).await?)
 }
 
 fn from_directory(directory: &Path, name: &str) -> Result<Issued> {
@@ -82,26 +103,20 @@ fn serial() -> Result<SerialNumber> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-/// The self-made certificate of the application.
-pub(crate) struct OwnCertificate {
-    pub der: Vec<u8>,
-    pub thumbprint_sha256: [u8; 32],
-    pub key_pem: Secret,
-}
-
 /// RSA, since Entra takes PS256 of it (wire.md 1.3).
-pub(crate) fn for_application(name: &str) -> Result<OwnCertificate> {
+pub(crate) fn for_application(name: &str) -> Result<Credential> {
     let wrong = |e: rcgen::Error| ControlError::Certificate(e.to_string());
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(wrong)?;
     let mut params = CertificateParams::new(Vec::new()).map_err(wrong)?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.serial_number = Some(serial()?);
     lifetime(&mut params);
+    let until = params.not_after.unix_timestamp();
     let certificate = params.self_signed(&key).map_err(wrong)?;
-    let der = certificate.der().to_vec();
+    let certificate_der = certificate.der().to_vec();
     let mut thumbprint_sha256 = [0u8; 32];
-    thumbprint_sha256.copy_from_slice(digest(&SHA256, &der).as_ref());
-    Ok(OwnCertificate { der, thumbprint_sha256, key_pem: Secret::new(key.serialize_pem()) })
+    thumbprint_sha256.copy_from_slice(digest(&SHA256, &certificate_der).as_ref());
+    Ok(Credential { certificate_der, thumbprint_sha256, key_pem: Secret::new(key.serialize_pem()), until })
 }
 
 /// Random text that nobody can guess, in hexadecimal: a transport rule compares it as a pattern.

@@ -2,12 +2,14 @@
 //! not so yet, and leaves a receipt; a run that was cut off is simply run again.
 
 use crate::account::{self, Organization};
+use crate::apply::{Origin, alone, applied, carry_out_or_tell, rules_for, settle, step_of};
 use crate::events::{Event, State, Step};
-use crate::objects::permissions::Permission;
+use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
 use crate::objects::rules::Takes;
-use crate::objects::{accepted_domain, application, inbound_connector, outbound_connector, permissions, rules};
-use crate::work::Work;
-use crate::{Result, Settings, Wish, certificate, directory, probe};
+use crate::objects::{accepted_domain, application, permissions};
+use crate::plan::{self, Change};
+use crate::work::{Approve, Asked, Show, Work};
+use crate::{ControlError, Result, Settings, Wish, certificate, directory, grant, probe};
 use m365::{Client, Identity};
 use serde::Serialize;
 use store::Store;
@@ -22,37 +24,67 @@ pub struct Connected {
 }
 
 /// Connects the tenant that `wish` names, or the one whose administrator signs in. `approve` is shown the
-/// permissions before they are granted; `show` is told everything as it happens.
+/// permissions before they are granted, and the plan before anything of it is done; `show` is told everything as it
+/// happens.
 pub async fn connect(
     wish: Wish,
     client: &Client,
     store: &Store,
     settings: &Settings,
-    approve: &mut (dyn FnMut(&[Permission]) -> bool + Send),
-    show: &mut (dyn FnMut(Event) + Send),
+    approve: &mut Approve<'_>,
+    show: &mut Show<'_>,
 ) -> Result<Connected> {
     let mut work = Work::new(wish, client, store, settings, approve, show);
     let admin = account::sign_in(&mut work).await?;
+    let _alone = alone(store, admin.identity.tenant())?;
     let organization = account::organization(&work, &admin.identity).await?;
     directory::synchronise(&mut work, &admin.identity).await?;
-    let application = application::ensure(&mut work, &admin.identity).await?;
-    let app = permissions::grant(&mut work, &admin.identity, &application).await?;
+    let application = application::ensure(&mut work, &admin.identity, &MAIL_FLOW).await?;
+    let policy = wished_policy(&work, admin.identity.tenant()).await?;
+    let app = grant::grant(&mut work, &admin.identity, &application, policy.exchange_rights).await?;
+    post_delivery(&mut work, &admin.identity, &policy).await?;
     directory::confirm_mailboxes(&mut work, &app).await?;
-    let mut tenant = described(&work, &app, &organization).await?;
-    accepted_domain::ensure(&mut work, &app, &tenant).await?;
-    certified(&work, &mut tenant).await?;
-    inbound_connector::ensure(&mut work, &app, &tenant).await?;
-    outbound_connector::ensure(&mut work, &app, &tenant).await?;
+    let mut tenant = described(&work, &app, &organization, policy).await?;
+    certificate::take(&work, &mut tenant).await?;
+    way_back(&mut work, &app, &mut tenant).await?;
     work.wish.probe_recipient.get_or_insert(admin.user_name);
     route(&mut work, &app, &mut tenant).await?;
+    applied(&work, &mut tenant).await?;
     Ok(Connected { id: tenant.id, display_name: tenant.display_name, domains: tenant.domains })
+}
+
+/// The plan, shown and approved as a whole; of it everything that routes no mail.
+async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
+    let plan = plan::of_tenant(tenant, app, work.client, work.store, work.settings).await?;
+    if let Some(unknown) = plan.unknown_that_counts() {
+        return Err(ControlError::Waits(format!(
+            "the {} cannot be read: {}. Nothing was changed; run the command again",
+            unknown.object, unknown.because
+        )));
+    }
+    if plan.changes.is_empty() {
+        for wanted in plan::wanted(tenant, &work.settings.gateway_hostname) {
+            work.show(Event::new(Step::Connectors, State::Already, format!("“{}” is there", wanted.name)));
+        }
+        return Ok(());
+    }
+    if !work.approve(Asked::Plan(&plan)) {
+        return Err(ControlError::Refused(
+            "the plan was not approved; the application exists and has its permissions, nothing else was changed and no mail is routed".into(),
+        ));
+    }
+    let is_rule = |change: &Change| step_of(change) == Step::Rules;
+    for change in plan.changes.iter().filter(|c| c.waits_for.is_none() && !is_rule(c)) {
+        carry_out_or_tell(work, app, tenant, change, Origin { plan: &plan.id, by: "connect" }).await?;
+    }
+    settle(work, app, tenant, |change| !is_rule(change)).await
 }
 
 /// Rules for probes alone, the proof by mail, then rules as the tenant wishes them. A tenant whose way is proven
 /// already keeps its rules: they are put right where they are not as they should be, and proven again.
 pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
     if tenant.routing == Routing::Proven {
-        rules::ensure(work, app, tenant, Takes::Rollout).await?;
+        rules_for(work, app, tenant, Takes::Rollout).await?;
     }
     let tokens = probe::prepare(work, tenant).await?;
     let mut directions = vec![Direction::Inbound, Direction::Outbound];
@@ -62,11 +94,13 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
     } else {
         tenant.routing = Routing::Probe;
         work.store.put_tenant(tenant).await?;
-        rules::ensure(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound)).await?;
+        rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound)).await?;
     }
-    probe::prove(work, app, tenant, &tokens, &directions).await?;
+    if !directions.is_empty() {
+        probe::prove(work, app, tenant, &tokens, &directions).await?;
+    }
     if tenant.routing != Routing::Proven {
-        rules::ensure(work, app, tenant, Takes::Rollout).await?;
+        rules_for(work, app, tenant, Takes::Rollout).await?;
         tenant.routing = Routing::Proven;
         work.store.put_tenant(tenant).await?;
     }
@@ -80,12 +114,31 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
     Ok(())
 }
 
+/// What the tenant chose before, with what is wished now.
+async fn wished_policy(work: &Work<'_>, id: TenantId) -> Result<Policy> {
+    let mut policy = work.store.tenant(id).await?.map(|t| t.policy).unwrap_or_default();
+    policy.exchange_rights = work.wish.exchange_rights.unwrap_or(policy.exchange_rights);
+    policy.post_delivery = work.wish.post_delivery.unwrap_or(policy.post_delivery);
+    Ok(policy)
+}
+
+/// The second application, only where the tenant wants mail taken back out of mailboxes.
+async fn post_delivery(work: &mut Work<'_>, admin: &Identity, policy: &Policy) -> Result<()> {
+    if policy.post_delivery {
+        let app = application::ensure(work, admin, &POST_DELIVERY).await?;
+        grant::give_all(work, admin, &app, permissions::needed_after_delivery()).await?;
+    }
+    Ok(())
+}
+
 /// The tenant as the store keeps it: secrets and label stay, what Microsoft says is read anew.
-async fn described(work: &Work<'_>, app: &Identity, organization: &Organization) -> Result<Tenant> {
+async fn described(work: &Work<'_>, app: &Identity, organization: &Organization, policy: Policy) -> Result<Tenant> {
     let domains = accepted_domain::domains_of(work, app).await?;
     let return_host = accepted_domain::return_host(work, app, &organization.default_domain).await?;
-    let tenant = match work.store.tenant(app.tenant()).await? {
-        Some(known) => Tenant { domains, return_host, display_name: organization.display_name.clone(), ..known },
+    let mut tenant = match work.store.tenant(app.tenant()).await? {
+        Some(known) => {
+            Tenant { domains, return_host, display_name: organization.display_name.clone(), policy, ..known }
+        }
         None => {
             let taken: Vec<String> = work.store.tenants().await?.into_iter().map(|t| t.label).collect();
             let label = accepted_domain::label(&organization.initial_domain, &work.settings.zone, &taken)?;
@@ -100,20 +153,15 @@ async fn described(work: &Work<'_>, app: &Identity, organization: &Organization)
                 pass: MarkSecrets::new(certificate::secret()?),
                 route: MarkSecrets::new(certificate::secret()?),
                 certificate: ReturnCertificate { chain_pem: String::new(), key_pem: tenant::Secret::new("") },
-                policy: Policy::default(),
+                policy,
                 routing: Routing::Off,
                 rollout: Rollout::default(),
             }
         }
     };
+    if let Some(rollout) = &work.wish.rollout {
+        tenant.rollout.clone_from(rollout);
+    }
     work.store.put_tenant(&tenant).await?;
     Ok(tenant)
-}
-
-/// The return certificate, as the issuer has it now: running the command again is how a renewed one is taken.
-async fn certified(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
-    let issued = work.settings.issuer.certificate_for(&tenant.connector_domain)?;
-    tenant.certificate = ReturnCertificate { chain_pem: issued.chain_pem, key_pem: issued.key_pem };
-    work.store.put_tenant(tenant).await?;
-    Ok(())
 }

@@ -2,11 +2,26 @@
 
 use crate::Result;
 use crate::events::{Event, State, Step};
+use crate::objects::{Need, permissions::EXCHANGE_APP};
 use crate::work::Work;
 use m365::Identity;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use store::{Directory, Group, Mailbox, User};
+
+pub(crate) const NEEDS: &[Need] = &[
+    Need {
+        permission: "User.Read.All",
+        reason: "keeps the list of users up to date: whose name may be impersonated",
+        cmdlets: &[],
+    },
+    Need {
+        permission: "Group.Read.All",
+        reason: "keeps the list of groups and their members up to date",
+        cmdlets: &[],
+    },
+    Need { permission: EXCHANGE_APP, reason: "the list of mailboxes", cmdlets: &["Get-Mailbox"] },
+];
 
 fn text(value: &Value, key: &str) -> Option<String> {
     value[key].as_str().filter(|t| !t.is_empty()).map(str::to_owned)

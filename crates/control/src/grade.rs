@@ -33,7 +33,7 @@ pub(crate) fn grade(action: Action, kind: &str, name: &str, values: &[ValueChang
     match action {
         Action::Change => values.iter().map(|v| of_property(kind, name, v)).max().unwrap_or(Low),
         // asked for by the administrator's own wish: less mail is to be taken than is
-        Action::Disable | Action::Remove => Low,
+        Action::Disable | Action::Remove | Action::Restore | Action::Wait => Low,
         Action::Create | Action::Enable | Action::Move => High,
     }
 }

@@ -7,13 +7,20 @@
 mod apply;
 mod connect;
 mod disconnect;
-mod grade;
+mod heal;
+mod look;
 mod measured;
 mod plan;
 mod status;
 mod watch;
 
 pub mod notify;
+
+mod drain;
+mod feed;
+mod grade;
+mod grant;
+mod rotate;
 
 mod account;
 mod directory;
@@ -34,13 +41,18 @@ pub use connect::{Connected, connect};
 pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};
+pub use feed::{Act, Feed};
+pub use look::{Drift, Look, look};
 pub use measured::{Fact, Measure, Measured, Reason, Skip, TraceRow, Unseen, skipped, watch_mail};
 pub use notify::{notify, notify_test};
 pub use objects::permissions::{Permission, needed as permissions_needed};
-pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal};
+pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal, plan_wish};
+pub use probe::{ProbeResult, last_results as last_probes};
 pub use proof::{Proof, Shown};
+pub use rotate::{Rotate, rotate_secrets};
 pub use settings::{Settings, SignIn, Wish};
 pub use status::{Status, status};
-pub use watch::{Drift, Look, look, watch};
+pub use watch::{Rhythm, watch};
+pub use work::Asked;
 
 pub type Result<T> = std::result::Result<T, ControlError>;

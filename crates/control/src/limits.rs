@@ -21,11 +21,45 @@ pub const CONNECTOR_DOMAIN_MAX: usize = 48;
 pub const LABEL_MAX: usize = 63;
 /// Days for which the application's own certificate and the return certificates we issue are good.
 pub const CERTIFICATE_DAYS: i64 = 397;
+/// Seconds of a day.
+pub const DAY: i64 = 86_400;
+/// Certificates are renewed when they are good for fewer days: two months leave time for people on holiday.
+pub const RENEW_DAYS: i64 = 60;
+/// From so many days before its end on, a certificate is a reasonable worry, then a sure one.
+pub const EXPIRY_MEDIUM_DAYS: i64 = 30;
+pub const EXPIRY_HIGH_DAYS: i64 = 7;
+/// A certificate that was replaced stays in the tenant for so long: Microsoft's servers learn of the new one in their
+/// own time (wire.md 1.4: minutes).
+pub const CREDENTIAL_OVERLAP_SECS: i64 = DAY;
+/// A secret that was replaced is taken for so long: Exchange Online keeps a message for a day, and a rule change
+/// takes up to an hour to be in effect (transport.md 4.3).
+pub const SECRET_OVERLAP_SECS: i64 = 25 * 3600;
+/// Until what was changed shows when it is read: copies of Microsoft's directory lag by seconds to minutes, mail flow
+/// rules by up to half an hour (wire.md 7.9).
+pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
+/// Tries to make an object whose making was not answered; each looks first.
+pub const CREATE_TRIES: u32 = 5;
+/// Until nothing is under way to us any more after the way out was closed: a rule stays in effect for up to half an
+/// hour (transport.md 4.2). What comes later is routed anew by Exchange Online itself.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2700);
+/// What waits in Exchange Online once the way out is closed has so long to go on; it may wait for somebody else's
+/// server, which the trace does not tell.
+pub const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
+/// A probe that is sent by the clock and has not come back by then is a failure: in the field a round trip takes
+/// seconds, under a backlog of Microsoft's minutes.
+pub const PROBE_CLOCK_PATIENCE: Duration = Duration::from_secs(600);
+/// Blobs of the audit feed are listed by arrival, and the list itself lags: what arrived so long before the last
+/// reading is listed again.
+pub const FEED_OVERLAP_SECS: i64 = 3600;
+/// How far back the audit feed can be asked (wire.md 9.1: seven days); a little less, since time passes while asking.
+pub const FEED_HOURS_BACK: i64 = 7 * 24 - 1;
+/// Acts of administrators that are remembered, to say who did something: more than a busy week has.
+pub const ACTS_KEPT: usize = 500;
 /// Octets of randomness in a secret: 256 bits.
 pub const SECRET_OCTETS: usize = 32;
-/// For one look of the watch at one tenant: five lists, each with its retries; a tenant that is slower is looked at
-/// again next time, and keeps no other waiting.
-pub const LOOK_TIMEOUT: Duration = Duration::from_secs(600);
+/// For one round of the watch at one tenant: a dozen lists with their retries and two probes; a tenant that is slower
+/// is looked at again next time.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Within this time an object is healed at most [`HEALS_PER_OBJECT`] times and a tenant gets at most [`HEALS_MAX`]
 /// healing steps: whoever undoes it twice means it, and a person must decide.
 pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

@@ -4,11 +4,13 @@
 use crate::certificate;
 use crate::events::{Event, State, Step};
 use crate::objects::accepted_domain::fresh_resolver;
+use crate::objects::{Need, permissions::EXCHANGE_APP};
 use crate::work::Work;
 use crate::{ControlError, Result, limits};
 use jiff::Timestamp;
 use m365::Identity;
 use mail::Envelope;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use smtp::{Connection, Target};
 use std::net::SocketAddr;
@@ -16,10 +18,44 @@ use std::time::{Duration, Instant};
 use store::{JourneyFilter, Outcome, Probe};
 use tenant::{Direction, HEADER_PROBE, Tenant};
 
+pub(crate) const NEEDS: &[Need] = &[Need {
+    permission: EXCHANGE_APP,
+    reason: "the message trace, to see that probes and mail arrive",
+    cmdlets: &["Get-MessageTraceV2", "Get-MessageTraceDetailV2"],
+}];
+
 /// Tokens of the two probes of one proof.
 pub(crate) struct Tokens {
     pub inbound: String,
     pub outbound: String,
+}
+
+impl Tokens {
+    fn of(&self, direction: Direction) -> &str {
+        match direction {
+            Direction::Inbound => &self.inbound,
+            Direction::Outbound => &self.outbound,
+        }
+    }
+}
+
+/// What was seen of one probe, and where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProbeResult {
+    pub direction: Direction,
+    /// When it was sent for the last time.
+    pub sent: Timestamp,
+    pub seconds: f64,
+    /// The gateway had it and handed it back.
+    pub through_us: bool,
+    /// Copies at the far end; more than one is a fault, too. `None`: it could not be looked at.
+    pub arrived: Option<usize>,
+    /// Our mark was off it at the far end. `None`: it could not be looked at.
+    pub secret_gone: Option<bool>,
+    /// What Exchange Online made of its origin on the second pass, as it stands in the message.
+    pub authentication: Option<String>,
+    /// What is wrong, in words; `None`: nothing.
+    pub wrong: Option<String>,
 }
 
 /// Known to the store before any rule or message carries them.
@@ -36,7 +72,10 @@ pub(crate) async fn prepare(work: &Work<'_>, tenant: &Tenant) -> Result<Tokens> 
 
 /// The receipt under which the probes' mailbox stands, so that they can go again without an administrator.
 const RECIPIENT: &str = "probe recipient";
+/// The receipt under which the last results stand.
+const RESULTS: &str = "probe results";
 
+/// Each direction in turn; an error where one does not make the way.
 pub(crate) async fn prove(
     work: &mut Work<'_>,
     app: &Identity,
@@ -44,53 +83,92 @@ pub(crate) async fn prove(
     tokens: &Tokens,
     directions: &[Direction],
 ) -> Result<()> {
-    let recipient = recipient(work, app, tenant).await?;
-    if directions.contains(&Direction::Inbound) {
-        inbound(work, app, tenant, tokens, &recipient).await?;
+    let results = send_and_look(work, app, tenant, tokens, directions, limits::PROBE_PATIENCE).await?;
+    match results.into_iter().find_map(|r| r.wrong) {
+        Some(wrong) => Err(ControlError::Probe(format!("{wrong}. No mail is routed through Posthouse"))),
+        None => Ok(()),
     }
-    if directions.contains(&Direction::Outbound) {
-        outbound(work, tenant, tokens, recipient).await?;
-    }
-    Ok(())
 }
 
-async fn inbound(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, tokens: &Tokens, recipient: &str) -> Result<()> {
-    work.show(Event::new(Step::Probe, State::Doing, format!("a probe from outside to {recipient}")));
-    let inbound = Outgoing {
-        sender: format!("probe@{}", work.settings.zone),
-        recipient: recipient.to_owned(),
-        token: tokens.inbound.clone(),
-        with_certificate: false,
-    };
-    let took = round_trip(work, tenant, &inbound, Direction::Inbound).await?;
-    delivered(work, app, &inbound).await?;
-    work.show(Event::new(
-        Step::Probe,
-        State::Done,
-        format!("inbound: out to the gateway and back into the mailbox in {:.1} s", took.as_secs_f64()),
-    ));
-    Ok(())
+/// Sends one probe each way and looks at both ends; what was seen is kept for the status.
+pub(crate) async fn send_and_look(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &Tenant,
+    tokens: &Tokens,
+    directions: &[Direction],
+    patience: Duration,
+) -> Result<Vec<ProbeResult>> {
+    let mailbox = recipient(work, app, tenant).await?;
+    let mut results = Vec::new();
+    for direction in directions {
+        let probe = Outgoing::new(work, *direction, tokens.of(*direction), &mailbox);
+        let result = one(work, app, tenant, &probe, patience).await?;
+        let failed = result.wrong.is_some();
+        results.push(result);
+        if failed {
+            break;
+        }
+    }
+    work.store.put_step(tenant.id, RESULTS, &json!(results)).await?;
+    Ok(results)
 }
 
-async fn outbound(work: &mut Work<'_>, tenant: &Tenant, tokens: &Tokens, sender: String) -> Result<()> {
-    let outbound = Outgoing {
-        sender: sender.clone(),
-        recipient: format!("probe-{}@{}", tokens.outbound, work.settings.zone),
-        token: tokens.outbound.clone(),
-        with_certificate: true,
+/// What the last probes showed.
+pub async fn last_results(store: &store::Store, tenant: tenant::TenantId) -> Result<Vec<ProbeResult>> {
+    Ok(serde_json::from_value(store.step(tenant, RESULTS).await?.unwrap_or_default()).unwrap_or_default())
+}
+
+async fn one(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &Tenant,
+    probe: &Outgoing,
+    patience: Duration,
+) -> Result<ProbeResult> {
+    let way = match probe.direction {
+        Direction::Inbound => format!("a probe from outside to {}", probe.recipient),
+        Direction::Outbound => format!("a probe from {} to the outside", probe.sender),
     };
-    work.show(Event::new(Step::Probe, State::Doing, format!("a probe from {sender} to the outside")));
-    let took = round_trip(work, tenant, &outbound, Direction::Outbound).await?;
-    arrived(work, &outbound).await?;
-    work.show(Event::new(
-        Step::Probe,
-        State::Done,
-        format!(
-            "outbound: out to the gateway, back, and out into the Internet without our mark in {:.1} s",
-            took.as_secs_f64()
-        ),
-    ));
-    Ok(())
+    work.show(Event::new(Step::Probe, State::Doing, way));
+    let mut result = round_trip(work, tenant, probe, patience).await?;
+    if result.wrong.is_none() {
+        match probe.direction {
+            Direction::Inbound => delivered(work, app, probe, &mut result).await,
+            Direction::Outbound => arrived(work, probe, patience, &mut result).await?,
+        }
+    }
+    if result.wrong.is_none() {
+        let seconds = result.seconds;
+        let text = match probe.direction {
+            Direction::Inbound => format!("inbound: out to the gateway and back into the mailbox in {seconds:.1} s"),
+            Direction::Outbound => format!(
+                "outbound: out to the gateway, back, and out into the Internet without our mark in {seconds:.1} s"
+            ),
+        };
+        work.show(Event::new(Step::Probe, State::Done, text));
+    }
+    Ok(result)
+}
+
+/// True when mail from outside still comes by us; false when a message arrived that did not.
+pub(crate) async fn comes_by(work: &Work<'_>, app: &Identity, tenant: &Tenant) -> Result<Option<bool>> {
+    let Ok(mailbox) = recipient(work, app, tenant).await else { return Ok(None) };
+    let tokens = prepare(work, tenant).await?;
+    let probe = Outgoing::new(work, Direction::Inbound, &tokens.inbound, &mailbox);
+    send(work, tenant, &probe).await?;
+    let sent = Instant::now();
+    while sent.elapsed() < limits::PROBE_AGAIN {
+        let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
+        if !work.store.journeys(&filter).await?.is_empty() {
+            return Ok(Some(true));
+        }
+        if statuses(work, app, &probe).await?.iter().any(|s| s == "Delivered") {
+            return Ok(Some(false));
+        }
+        tokio::time::sleep(limits::LOOK_FIRST).await;
+    }
+    Ok(Some(true))
 }
 
 /// The mailbox that the administrator named, or her own; later the one of the time before.
@@ -111,48 +189,71 @@ async fn recipient(work: &Work<'_>, app: &Identity, tenant: &Tenant) -> Result<S
 }
 
 struct Outgoing {
+    direction: Direction,
     sender: String,
     recipient: String,
     token: String,
-    /// Through our inbound connector, as the tenant; otherwise from outside, as anybody.
-    with_certificate: bool,
+    message_id: String,
+}
+
+impl Outgoing {
+    fn new(work: &Work<'_>, direction: Direction, token: &str, mailbox: &str) -> Outgoing {
+        let zone = &work.settings.zone;
+        let (sender, recipient) = match direction {
+            Direction::Inbound => (format!("probe@{zone}"), mailbox.to_owned()),
+            Direction::Outbound => (mailbox.to_owned(), format!("probe-{token}@{zone}")),
+        };
+        let message_id = format!("{}@{zone}", uuid::Uuid::new_v4());
+        Outgoing { direction, sender, recipient, token: token.to_owned(), message_id }
+    }
+    /// Outbound it goes through our inbound connector, as the tenant; inbound from outside, as anybody.
+    fn with_certificate(&self) -> bool {
+        self.direction == Direction::Outbound
+    }
 }
 
 /// Sends until one came back through the gateway: a rule may need half an hour to be in effect.
-async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, direction: Direction) -> Result<Duration> {
+async fn round_trip(work: &mut Work<'_>, tenant: &Tenant, probe: &Outgoing, patience: Duration) -> Result<ProbeResult> {
     let (began, mut told) = (Instant::now(), false);
     loop {
+        let (sent, at) = (Instant::now(), Timestamp::now());
+        let result = |through_us, wrong| ProbeResult {
+            direction: probe.direction,
+            sent: at,
+            seconds: sent.elapsed().as_secs_f64(),
+            through_us,
+            arrived: None,
+            secret_gone: None,
+            authentication: None,
+            wrong,
+        };
         send(work, tenant, probe).await?;
-        let sent = Instant::now();
-        while sent.elapsed() < limits::PROBE_AGAIN {
-            if handed_back(work, tenant, probe, direction).await? {
-                return Ok(sent.elapsed());
+        while sent.elapsed() < limits::PROBE_AGAIN.min(patience) {
+            if handed_back(work, tenant, probe).await? {
+                return Ok(result(true, None));
             }
             tokio::time::sleep(limits::LOOK_FIRST).await;
         }
-        if began.elapsed() > limits::PROBE_PATIENCE {
-            return Err(ControlError::Probe(format!(
-                "{} mail does not make the round trip: {}. No mail is routed through Posthouse",
-                direction.as_str(),
-                where_it_stopped(work, probe).await
-            )));
+        let stopped = where_it_stopped(work, probe).await;
+        if began.elapsed() > patience {
+            let name = probe.direction.as_str();
+            return Ok(result(false, Some(format!("{name}bound mail does not make the round trip: {stopped}"))));
         }
         if !told {
-            work.show(Event::new(Step::Probe, State::Waiting, format!("it has not come yet ({}); a new rule may need half an hour to be in effect, sending again from time to time", where_it_stopped(work, probe).await)));
+            let text = format!(
+                "it has not come yet ({stopped}); a new rule may need half an hour to be in effect, sending again from time to time"
+            );
+            work.show(Event::new(Step::Probe, State::Waiting, text));
             told = true;
         }
     }
 }
 
-async fn handed_back(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing, direction: Direction) -> Result<bool> {
+async fn handed_back(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<bool> {
     let filter =
         JourneyFilter { tenant: Some(tenant.id), probe: Some(probe.token.clone()), ..JourneyFilter::default() };
-    Ok(work
-        .store
-        .journeys(&filter)
-        .await?
-        .iter()
-        .any(|j| j.outcome == Outcome::HandedBack && j.direction == Some(direction)))
+    let journeys = work.store.journeys(&filter).await?;
+    Ok(journeys.iter().any(|j| j.outcome == Outcome::HandedBack && j.direction == Some(probe.direction)))
 }
 
 /// The leg on which it was last seen, in words.
@@ -183,7 +284,7 @@ async fn where_it_stopped(work: &Work<'_>, probe: &Outgoing) -> String {
 async fn send(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<()> {
     let wrong = |why: String| ControlError::Probe(format!("{} does not take the probe: {why}", tenant.return_host));
     let identity =
-        probe.with_certificate.then(|| (tenant.certificate.chain_pem.as_str(), tenant.certificate.key_pem.expose()));
+        probe.with_certificate().then(|| (tenant.certificate.chain_pem.as_str(), tenant.certificate.key_pem.expose()));
     let tls = smtp::tls::client_config(work.settings.roots.clone(), identity).map_err(|e| wrong(e.to_string()))?;
     let found = fresh_resolver(work.settings.resolver)?
         .lookup_ip(format!("{}.", tenant.return_host))
@@ -220,66 +321,102 @@ async fn send(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Result<()> 
 fn message(probe: &Outgoing, zone: &str) -> Vec<u8> {
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_string(&Timestamp::now()).unwrap_or_default();
     format!(
-        "From: Posthouse <{}>\r\nTo: <{}>\r\nSubject: Posthouse tries the way of your mail\r\nDate: {date}\r\nMessage-ID: <{}@{zone}>\r\n{HEADER_PROBE}: {}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis message was sent while Posthouse was being set up for your company.\r\nIt shows that mail finds its way through Posthouse and back. You need not do anything.\r\n",
+        "From: Posthouse <{}>\r\nTo: <{}>\r\nSubject: Posthouse tries the way of your mail\r\nDate: {date}\r\nMessage-ID: <{}@{zone}>\r\n{HEADER_PROBE}: {}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis message was sent by Posthouse, which checks the mail of your company.\r\nIt shows that mail finds its way through Posthouse and back. You need not do anything.\r\n",
         probe.sender,
         probe.recipient,
-        uuid::Uuid::new_v4(),
+        probe.message_id,
         probe.token
     )
     .into_bytes()
 }
 
-/// Exchange's own trace says that it lies in the mailbox; where the trace lags, the gateway's word must do.
-async fn delivered(work: &mut Work<'_>, app: &Identity, probe: &Outgoing) -> Result<()> {
+/// States of the probe in Exchange's own trace, one for each time that it passed.
+async fn statuses(work: &Work<'_>, app: &Identity, probe: &Outgoing) -> m365::Result<Vec<String>> {
+    let asked = json!({"SenderAddress": probe.sender, "RecipientAddress": probe.recipient, "MessageId": format!("<{}>", probe.message_id)});
+    let rows = work.client.exchange(app, "Get-MessageTraceV2", asked).await?.rows;
+    Ok(rows.iter().filter_map(|r| r.get("Status").and_then(Value::as_str)).map(str::to_owned).collect())
+}
+
+/// Exchange's own trace says that it lies in the mailbox; where the trace lags, the gateway's word must do. What is
+/// in the mailbox this application may not read.
+async fn delivered(work: &mut Work<'_>, app: &Identity, probe: &Outgoing, result: &mut ProbeResult) {
     let until = Instant::now() + limits::PROBE_AGAIN;
     loop {
-        let rows = work
-            .client
-            .exchange(
-                app,
-                "Get-MessageTraceV2",
-                json!({"SenderAddress": probe.sender, "RecipientAddress": probe.recipient}),
-            )
-            .await
-            .map(|a| a.rows);
-        let status = |r: &m365::Row| r.get("Status").and_then(Value::as_str).map(str::to_owned);
-        match rows {
-            Ok(rows) if rows.iter().filter_map(status).any(|s| s == "Delivered") => return Ok(()),
-            Ok(rows) if rows.iter().filter_map(status).any(|s| s == "Failed") => {
-                return Err(ControlError::Probe(format!(
-                    "Exchange took the probe back but could not deliver it to {}",
-                    probe.recipient
-                )));
+        let told = match statuses(work, app, probe).await {
+            Ok(all) if all.iter().any(|s| s == "Delivered") => {
+                let copies = all.iter().filter(|s| *s == "Delivered").count();
+                result.arrived = Some(copies);
+                if copies > 1 {
+                    result.wrong = Some(format!("the probe arrived {copies} times in {}", probe.recipient));
+                }
+                return;
             }
-            Err(e) if !e.is_temporary() => {
-                work.show(Event::new(Step::Probe, State::Note, format!("the message trace cannot be read ({e})")));
-                return Ok(());
+            Ok(all) if all.iter().any(|s| s == "Failed") => {
+                result.wrong =
+                    Some(format!("Exchange took the probe back but could not deliver it to {}", probe.recipient));
+                return;
             }
-            _ if Instant::now() > until => {
-                work.show(Event::new(Step::Probe, State::Note, "the message trace does not show the delivery yet"));
-                return Ok(());
+            Err(e) if !e.is_temporary() => format!("the message trace cannot be read ({e})"),
+            _ if Instant::now() > until => "the message trace does not show the delivery yet".into(),
+            _ => {
+                tokio::time::sleep(limits::LOOK_FIRST).await;
+                continue;
             }
-            _ => tokio::time::sleep(limits::LOOK_FIRST).await,
-        }
+        };
+        return work.show(Event::new(Step::Probe, State::Note, told));
     }
 }
 
-/// It came out of Exchange into the Internet, that is to us, and carries no mark.
-async fn arrived(work: &Work<'_>, probe: &Outgoing) -> Result<()> {
-    let until = Instant::now() + limits::PROBE_PATIENCE;
+/// It came out of Exchange into the Internet, that is to us, once, and carries no mark.
+async fn arrived(work: &Work<'_>, probe: &Outgoing, patience: Duration, result: &mut ProbeResult) -> Result<()> {
+    let until = Instant::now() + patience;
     loop {
-        if let Some(arrival) = work.store.probe_arrivals(&probe.token).await?.first() {
-            if arrival.mark_seen {
-                return Err(ControlError::Probe("the probe arrived outside with our mark on it: the strip rule does not work. No mail is routed through Posthouse".into()));
+        let arrivals = work.store.probe_arrivals(&probe.token).await?;
+        if let Some(arrival) = arrivals.first() {
+            result.arrived = Some(arrivals.len());
+            result.secret_gone = Some(!arrivals.iter().any(|a| a.mark_seen));
+            result.authentication = authentication(&arrival.headers);
+            if result.secret_gone == Some(false) {
+                result.wrong =
+                    Some("the probe arrived outside with our mark on it: the strip rule does not work".into());
             }
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(ControlError::Probe(format!(
+            result.arrived = Some(0);
+            result.wrong = Some(format!(
                 "Exchange took the outbound probe back but did not deliver it to {}: does the MX of {} lead to the gateway?",
                 probe.recipient, work.settings.zone
-            )));
+            ));
+            return Ok(());
         }
         tokio::time::sleep(limits::LOOK_FIRST).await;
+    }
+}
+
+/// The newest statement about SPF, DKIM and DMARC in a header section; Exchange Online writes it on each pass.
+fn authentication(headers: &str) -> Option<String> {
+    let unfolded = headers.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let wanted = ["arc-authentication-results:", "authentication-results:"];
+    let found = unfolded.lines().find(|line| {
+        let line = line.to_ascii_lowercase();
+        wanted.iter().any(|name| line.starts_with(name))
+    })?;
+    Some(found.split_once(':')?.1.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_statement_about_the_origin_is_told() {
+        let header = "Received: x\r\nARC-Authentication-Results: i=2; mx.microsoft.com 1;\r\n spf=pass (sender ip is 192.0.2.1)\r\n\tsmtp.mailfrom=a.example; dkim=pass\r\nARC-Authentication-Results: i=1; none\r\n";
+        let said = authentication(header).unwrap_or_default();
+        assert_eq!(
+            said,
+            "i=2; mx.microsoft.com 1; spf=pass (sender ip is 192.0.2.1) smtp.mailfrom=a.example; dkim=pass"
+        );
+        assert_eq!(authentication("Received: x\r\n"), None);
     }
 }

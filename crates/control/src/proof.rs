@@ -1,10 +1,10 @@
 //! The proof after a removal: every object of ours, how it was looked for, and what was seen. What could not be
 //! looked at is not gone.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "seen", rename_all = "snake_case")]
 pub enum Shown {
     Absent,
@@ -12,7 +12,7 @@ pub enum Shown {
     Unknown { why: String },
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Looked {
     pub object: String,
     /// The call by which it was looked for.
@@ -22,11 +22,14 @@ pub struct Looked {
 }
 
 /// Complete only when everything was seen to be absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Proof {
     pub looked: Vec<Looked>,
     /// Steps that failed on the way.
     pub failures: Vec<String>,
+    /// What only an administrator can remove, as the cmdlets that do it; it gives nobody any right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
 }
 
 impl Proof {
@@ -51,8 +54,16 @@ impl fmt::Display for Proof {
         for failure in &self.failures {
             writeln!(f, "failed on the way: {failure}")?;
         }
-        if self.is_complete() {
+        for cmdlet in &self.left {
+            writeln!(f, "left for an administrator of the tenant: {cmdlet}")?;
+        }
+        if self.is_complete() && self.left.is_empty() {
             write!(f, "nothing of Posthouse is left in the tenant")
+        } else if self.is_complete() {
+            write!(
+                f,
+                "nothing of Posthouse works in the tenant any more; what is listed last has no members and no rights"
+            )
         } else {
             write!(
                 f,

@@ -1,241 +1,191 @@
-//! The tamper watch: the tenant as it is against the tenant as it should be, graded; told once when it appears; put
-//! right where the tenant allows it, within bounds. One tenant's trouble does not touch another's watch.
+//! The tamper watch: each tenant is followed by a task of its own, so that one tenant's trouble does not touch
+//! another's. Three signals that do not depend on one another: the audit feed says who, the observed state says what,
+//! probes and mail say whether it works.
 
-use crate::events::Event;
-use crate::plan::{self, Notice, Plan, Unknown, text_of};
-use crate::{Result, Settings, apply::apply, limits};
-use jiff::Timestamp;
-use m365::{Client, M365Error};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::time::Duration;
+use crate::feed::{self, Feed};
+use crate::look::{Drift, graded, plan_as_applied};
+use crate::plan::{self, Plan};
+use crate::work::Work;
+use crate::{Result, Settings, SignIn, Wish, heal::heal, limits, probe};
+use m365::Client;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 use store::{AlertKind, Severity, Store};
-use tenant::{Routing, TenantId};
+use tenant::{Direction, Routing, Stage, TenantId};
 
-/// One thing that is not as it should be.
-#[derive(Clone, Debug, Serialize)]
-pub struct Drift {
-    pub severity: Severity,
-    pub object: String,
-    /// What is different, in one line.
-    pub what: String,
-    /// What it means for mail now.
-    pub effect: &'static str,
+/// How often what is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// The state of a tenant, property by property.
+    pub look: Duration,
+    /// The audit feed; news in it make a look at once.
+    pub feed: Duration,
+    /// A probe in each direction.
+    pub probe: Duration,
 }
 
-/// A look at one tenant.
-#[derive(Clone, Debug, Serialize)]
-pub struct Look {
-    pub tenant: TenantId,
-    pub display_name: String,
-    pub drift: Vec<Drift>,
-    pub unknown: Vec<Unknown>,
-    /// The plan that repairs it.
-    pub plan: Option<String>,
+#[derive(Clone)]
+struct Doors {
+    client: Client,
+    store: Store,
+    settings: Settings,
+    rhythm: Rhythm,
 }
 
-/// Reads and grades, and changes nothing.
-pub async fn look(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Look> {
-    Ok(graded(&plan::plan(id, client, store, settings).await?))
+/// Watches every tenant until the process ends.
+pub async fn watch(client: Client, store: Store, settings: Settings, rhythm: Rhythm) {
+    let doors = Doors { client, store, settings, rhythm };
+    let mut followed: HashMap<TenantId, tokio::task::JoinHandle<()>> = HashMap::new();
+    let mut ticks = tokio::time::interval(rhythm.feed.min(rhythm.look));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        followed.retain(|_, task| !task.is_finished());
+        match doors.store.tenants().await {
+            Ok(tenants) => {
+                for tenant in tenants.into_iter().filter(|t| t.routing == Routing::Proven) {
+                    let doors = doors.clone();
+                    followed
+                        .entry(tenant.id)
+                        .or_insert_with(|| tokio::spawn(async move { doors.follow(tenant.id).await }));
+                }
+            }
+            Err(e) => tracing::error!(error = %e, "the watch cannot read the tenants"),
+        }
+    }
 }
 
-fn graded(plan: &Plan) -> Look {
-    let values = |change: &plan::Change| -> String {
-        let told = change.values.iter().map(|v| format!("{} is {} instead of {}", v.name, v.before, v.after));
-        told.collect::<Vec<_>>().join("; ")
-    };
-    let of_change = |change: &plan::Change| {
-        let what = match change.action {
-            plan::Action::Create => "is gone".into(),
-            plan::Action::Enable => "is disabled".into(),
-            plan::Action::Disable => "is enabled and should not be".into(),
-            plan::Action::Move => "the strip rule does not come last".into(),
-            plan::Action::Change | plan::Action::Remove => values(change),
+impl Doors {
+    /// Until the tenant is gone or no longer routed.
+    async fn follow(&self, id: TenantId) {
+        let (mut looked, mut probed) = (None::<Instant>, Some(Instant::now()));
+        loop {
+            match self.store.tenant(id).await {
+                Ok(Some(tenant)) if tenant.routing == Routing::Proven => {}
+                Ok(_) => return,
+                Err(e) => tracing::error!(tenant = %id, error = %e, "the watch cannot read the tenant"),
+            }
+            match tokio::time::timeout(limits::LOOK_TIMEOUT, self.round(id, &mut looked, &mut probed)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::error!(tenant = %id, error = %e, "the watch failed"),
+                Err(_) => tracing::warn!(tenant = %id, "the watch took too long"),
+            }
+            tokio::time::sleep(self.rhythm.feed.min(self.rhythm.look)).await;
+        }
+    }
+
+    /// Reads the feed; looks when it is time, or when somebody did something; sends probes by the clock.
+    async fn round(&self, id: TenantId, looked: &mut Option<Instant>, probed: &mut Option<Instant>) -> Result<()> {
+        if self.store.paused(id).await?.is_some() {
+            return Ok(());
+        }
+        // whoever changes the tenant now looks for himself, and half a change is no tampering
+        if self.store.lock_tenant(id)?.is_none() {
+            return Ok(());
+        }
+        let is_due = |last: &Option<Instant>, every: Duration| last.is_none_or(|last| last.elapsed() >= every);
+        let (_, app) = plan::acting(id, &self.store).await?;
+        let (feed, news) = feed::read(&self.client, &app, &self.store).await?;
+        let plan = if news || is_due(looked, self.rhythm.look) {
+            *looked = Some(Instant::now());
+            self.look_and_tell(id, &feed).await?
+        } else {
+            None
         };
-        let drift = Drift { severity: change.severity, object: change.object.clone(), what, effect: "" };
-        Drift { effect: effect(change), ..drift }
-    };
-    let of_notice = |notice: &Notice| {
-        let severity = notice.severity?;
-        let effect = "mail that it takes is not checked here";
-        Some(Drift { severity, object: notice.object.clone(), what: notice.found.clone(), effect })
-    };
-    let mut drift: Vec<Drift> = plan.changes.iter().map(of_change).collect();
-    drift.extend(plan.notices.iter().filter_map(of_notice));
-    drift.sort_by_key(|d| std::cmp::Reverse(d.severity));
-    Look {
-        tenant: plan.tenant,
-        display_name: plan.display_name.clone(),
-        drift,
-        unknown: plan.unknown.clone(),
-        plan: (!plan.changes.is_empty()).then(|| plan.id.clone()),
+        if is_due(probed, self.rhythm.probe) {
+            *probed = Some(Instant::now());
+            self.probe(id).await?;
+        }
+        let heals = self.store.tenant(id).await?.is_some_and(|t| t.policy.self_heal);
+        match plan.filter(|plan| heals && !plan.changes.is_empty()) {
+            Some(plan) => heal(&plan, &self.client, &self.store, &self.settings).await,
+            None => Ok(()),
+        }
     }
-}
 
-/// What mail is affected, by object; of the most that the severity allows.
-fn effect(change: &plan::Change) -> &'static str {
-    let object = change.object.as_str();
-    match change.severity {
-        Severity::Low => "no mail is affected",
-        _ if object.starts_with("inbound connector") || object.starts_with("accepted domain") => {
-            "mail that was checked may not come back: Exchange Online keeps it in its queue and tries again for a day"
+    /// A lasting difference is one alert; it is told again when it becomes known who did it.
+    async fn look_and_tell(&self, id: TenantId, feed: &Feed) -> Result<Option<Plan>> {
+        let before = self.store.last_receipt(id).await?;
+        let plan = plan_as_applied(id, &self.client, &self.store, &self.settings).await?;
+        // somebody of ours changed something meanwhile: what was seen is half of one and half of the other
+        if self.store.lock_tenant(id)?.is_none() || self.store.last_receipt(id).await? != before {
+            return Ok(None);
         }
-        _ if object.starts_with("outbound connector") => {
-            "mail may not reach the gateway: it waits at Exchange Online, or goes where the connector points now"
+        let look = graded(&plan, feed);
+        let before = told(&self.store, id).await?;
+        let mut now = Told::new();
+        for drift in &look.drift {
+            let about = format!("{}: {}", drift.object, drift.what);
+            let known = before.get(&about);
+            if known.is_none() || (known.is_some_and(|who| who.is_empty()) && drift.who.is_some()) {
+                let text = alert_text(id, drift, look.plan.as_deref(), feed);
+                self.store.raise_alert_of(drift.severity, drift.kind, Some(id), &drift.object, &text).await?;
+            }
+            now.insert(about, drift.who.clone().unwrap_or_default());
         }
-        _ if object.contains("strip") => "recipients outside see our mark, which ought to stay secret",
-        _ if object.starts_with("the order") => "mail may be sent round twice, and our mark may reach recipients",
-        _ if object.contains("outbound") => "mail of users may leave unchecked, or be sent round twice",
-        _ => "mail from outside may arrive unchecked, or be sent round twice",
+        if let Some(because) =
+            plan.unknown_that_counts().map(|u| &u.because).filter(|b| b.contains("refuses the token"))
+        {
+            let about = "Exchange refuses our application".to_owned();
+            if !before.contains_key(&about) {
+                let text = format!(
+                    "{because}. Mail flows as the rules in the tenant route it, and is checked; nobody watches the set-up. Repair: posthouse tenant connect"
+                );
+                self.store.raise_alert(AlertKind::PermissionsLost, Some(id), "our application", &text).await?;
+            }
+            now.insert(about, String::new());
+        }
+        self.store.put_step(id, TOLD, &json!(now)).await?;
+        let seen = json!({"at": jiff::Timestamp::now(), "drift": look.drift.len(), "unknown": look.unknown.len(), "plan": look.plan});
+        self.store.put_step(id, LAST_LOOK, &seen).await?;
+        Ok(Some(plan))
     }
-}
 
-impl fmt::Display for Look {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.drift.len(), self.unknown.len()) {
-            (0, 0) => write!(f, "{}: as it should be", self.display_name)?,
-            (0, _) => write!(f, "{}: nothing wrong in what could be read", self.display_name)?,
-            (n, _) => write!(f, "{}: {n} things are not as they should be", self.display_name)?,
-        }
-        for drift in &self.drift {
-            write!(f, "\n  {:?}: {}: {}\n         {}", drift.severity, drift.object, drift.what, drift.effect)?;
-        }
-        for unknown in &self.unknown {
-            write!(f, "\n  ?: {}: unknown because {}", unknown.object, unknown.because)?;
-        }
-        if let Some(plan) = &self.plan {
-            write!(f, "\nrepaired by plan {plan}: posthouse plan {0}; posthouse apply {0} --plan {plan}", self.tenant)?;
+    async fn probe(&self, id: TenantId) -> Result<()> {
+        let (tenant, app) = plan::acting(id, &self.store).await?;
+        let tenant = crate::apply::as_applied(&self.store, tenant).await?;
+        let directions: Vec<Direction> = [Direction::Inbound, Direction::Outbound]
+            .into_iter()
+            // a probe goes only where everybody's mail goes
+            .filter(|d| tenant.rollout.of(*d) == Stage::Everyone)
+            .collect();
+        let nobody = &mut |_: crate::Asked<'_>| false;
+        let show = &mut |event: crate::Event| tracing::debug!(tenant = %id, %event, "probe");
+        let wish = Wish::new(Some(id.to_string()), SignIn::DeviceCode);
+        let mut work = Work::new(wish, &self.client, &self.store, &self.settings, nobody, show);
+        let tokens = probe::prepare(&work, &tenant).await?;
+        let results =
+            probe::send_and_look(&mut work, &app, &tenant, &tokens, &directions, limits::PROBE_CLOCK_PATIENCE).await;
+        let wrong: Vec<String> = match results {
+            Ok(results) => results.into_iter().filter_map(|r| r.wrong).collect(),
+            Err(e) => vec![e.to_string()],
+        };
+        for text in wrong {
+            self.store.raise_alert_of(Severity::High, AlertKind::ProbeLost, Some(id), "probe", &text).await?;
         }
         Ok(())
     }
 }
 
-/// What was told already, per tenant, so that a lasting difference is one alert.
-type Told = BTreeSet<String>;
+/// What was told already, with who did it as far as was known then.
+type Told = BTreeMap<String, String>;
 
-/// Watches every tenant until the process ends; each look is bounded, and tenants are looked at side by side.
-pub async fn watch(client: Client, store: Store, settings: Settings, every: Duration) {
-    let mut told: BTreeMap<TenantId, Told> = BTreeMap::new();
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let tenants = match store.tenants().await {
-            Ok(tenants) => tenants,
-            Err(e) => {
-                tracing::error!(error = %e, "the watch cannot read the tenants");
-                continue;
-            }
-        };
-        let mut looks = tokio::task::JoinSet::new();
-        for tenant in tenants.into_iter().filter(|t| t.routing == Routing::Proven) {
-            let before = told.remove(&tenant.id).unwrap_or_default();
-            let (client, store, settings) = (client.clone(), store.clone(), settings.clone());
-            looks.spawn(async move {
-                let id = tenant.id;
-                let round = round(id, tenant.policy.self_heal, before.clone(), &client, &store, &settings);
-                let now = match tokio::time::timeout(limits::LOOK_TIMEOUT, round).await {
-                    Ok(Ok(now)) => now,
-                    Ok(Err(e)) => {
-                        tracing::error!(tenant = %id, error = %e, "the watch failed");
-                        before
-                    }
-                    Err(_) => {
-                        tracing::warn!(tenant = %id, "the watch took too long");
-                        before
-                    }
-                };
-                (id, now)
-            });
-        }
-        while let Some(Ok((id, now))) = looks.join_next().await {
-            told.insert(id, now);
-        }
-    }
+const TOLD: &str = "told";
+pub(crate) const LAST_LOOK: &str = "last look";
+
+async fn told(store: &Store, id: TenantId) -> Result<Told> {
+    Ok(serde_json::from_value(store.step(id, TOLD).await?.unwrap_or_default()).unwrap_or_default())
 }
 
-/// One look at one tenant: tell what is new, heal where allowed.
-async fn round(
-    id: TenantId,
-    self_heal: bool,
-    before: Told,
-    client: &Client,
-    store: &Store,
-    settings: &Settings,
-) -> Result<Told> {
-    if store.paused(id).await?.is_some() {
-        return Ok(before);
-    }
-    let plan = plan::plan(id, client, store, settings).await?;
-    let look = graded(&plan);
-    let (differs, unknown) = (look.drift.len() as u64, look.unknown.len() as u64);
-    store.put_looked(id, &store::Looked { at: Timestamp::now(), differs, unknown }).await?;
-    let mut now = Told::new();
-    for drift in &look.drift {
-        let about = format!("{}: {}", drift.object, drift.what);
-        if !before.contains(&about) {
-            let repair =
-                look.plan.as_ref().map_or_else(String::new, |p| format!(". Repair: posthouse apply {id} --plan {p}"));
-            let text = format!("{about}. {}{repair}", drift.effect);
-            store.raise_alert_of(drift.severity, AlertKind::Tampered, Some(id), &drift.object, &text).await?;
-        }
-        now.insert(about);
-    }
-    if let Some(lost) = permissions_lost(id, client, store, &look.unknown).await? {
-        if !before.contains(&lost) {
-            store.raise_alert(AlertKind::PermissionsLost, Some(id), "our application", &lost).await?;
-        }
-        now.insert(lost);
-    }
-    if self_heal && !plan.changes.is_empty() && plan.unknown.is_empty() {
-        heal(&plan, client, store, settings).await?;
-    }
-    Ok(now)
-}
-
-/// Everything unknown for the same reason is no hiccup: was our application shut out? The token endpoint knows.
-async fn permissions_lost(id: TenantId, client: &Client, store: &Store, unknown: &[Unknown]) -> Result<Option<String>> {
-    if unknown.is_empty() {
-        return Ok(None);
-    }
-    let (_, app) = plan::acting(id, store).await?;
-    client.forget_tokens(&app);
-    let Err(error) = client.exchange(&app, "Get-AcceptedDomain", serde_json::json!({})).await else {
-        return Ok(None);
+/// What changed, who did it, what mail is affected now, and what repairs it.
+fn alert_text(id: TenantId, drift: &Drift, plan: Option<&str>, feed: &Feed) -> String {
+    let who = match (&drift.who, &feed.trouble) {
+        (Some(who), _) => format!("Done by {who}."),
+        (None, Some(trouble)) => format!("Who did it cannot be seen: {trouble}."),
+        (None, None) => "Who did it is not known yet: the audit feed comes late.".into(),
     };
-    let shut_out = matches!(error, M365Error::Token { .. } | M365Error::NotAuthorised { .. });
-    Ok(shut_out.then(|| {
-        format!(
-            "Microsoft refuses our application ({error}). Mail flows as the rules in the tenant route it, and is checked; nobody watches the set-up, new users are not seen, and disconnecting needs an administrator. Repair: posthouse tenant connect"
-        )
-    }))
-}
-
-/// Only what the plan explains; when somebody undoes it again, a person must decide.
-async fn heal(plan: &Plan, client: &Client, store: &Store, settings: &Settings) -> Result<()> {
-    let since = Timestamp::now() - limits::HEAL_WINDOW;
-    let receipts = store.receipts(plan.tenant).await?;
-    let healed = |object: &str| {
-        receipts.iter().filter(|(at, r)| *at > since && r.by == "self-heal" && r.object == object).count()
-    };
-    let contested = plan.changes.iter().find(|c| healed(&c.object) >= limits::HEALS_PER_OBJECT);
-    let today = receipts.iter().filter(|(at, r)| *at > since && r.by == "self-heal").count();
-    if let Some(change) = contested.or(plan.changes.first().filter(|_| today >= limits::HEALS_MAX)) {
-        let text = format!(
-            "{} was put right before and is changed again; it is left as it is now. Talk to whoever changes it, then: posthouse apply {} --plan {}",
-            change.object, plan.tenant, plan.id
-        );
-        return Ok(store
-            .raise_alert_of(Severity::High, AlertKind::Healed, Some(plan.tenant), &change.object, &text)
-            .await?);
-    }
-    let mut show = |event: Event| tracing::info!(tenant = %plan.tenant, %event, "self-heal");
-    let done = apply(plan.tenant, &plan.id, "self-heal", client, store, settings, &mut show).await;
-    let steps: Vec<String> = plan.changes.iter().map(text_of).collect();
-    let outcome = done.as_ref().map_or_else(|e| format!("failed: {e}"), |_| steps.join("; "));
-    let detail = format!("plan {}: {outcome}", plan.id);
-    store.put_act("self-heal", "apply", Some(plan.tenant), &detail).await?;
-    store.raise_alert(AlertKind::Healed, Some(plan.tenant), "self-heal", &detail).await?;
-    Ok(())
+    let repair =
+        plan.map_or_else(String::new, |p| format!(" Repair: posthouse plan {id}; posthouse apply {id} --plan {p}"));
+    format!("{}: {}. {who} {}.{repair}", drift.object, drift.what, drift.effect)
 }

@@ -1,11 +1,17 @@
 //! What every step of the control plane is handed: the wish, the doors, and the person who is shown everything.
 
 use crate::events::Event;
-use crate::objects::permissions::Permission;
-use crate::{Settings, Wish};
+use crate::{Permission, Plan, Settings, Wish};
 use m365::Client;
 use std::sync::Mutex;
 use store::Store;
+
+/// What a person is asked to say yes to before it is done.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    Permissions(&'a [Permission]),
+    Plan(&'a Plan),
+}
 
 /// What a step needs besides its own input. The locks are never waited for: they let a step that only reads be
 /// awaited on any thread.
@@ -18,8 +24,8 @@ pub(crate) struct Work<'a> {
     show: Mutex<&'a mut Show<'a>>,
 }
 
-type Approve<'a> = dyn FnMut(&[Permission]) -> bool + Send + 'a;
-type Show<'a> = dyn FnMut(Event) + Send + 'a;
+pub(crate) type Approve<'a> = dyn FnMut(Asked<'_>) -> bool + Send + 'a;
+pub(crate) type Show<'a> = dyn FnMut(Event) + Send + 'a;
 
 impl<'a> Work<'a> {
     pub(crate) fn new(
@@ -27,13 +33,13 @@ impl<'a> Work<'a> {
         client: &'a Client,
         store: &'a Store,
         settings: &'a Settings,
-        approve: &'a mut (dyn FnMut(&[Permission]) -> bool + Send),
-        show: &'a mut (dyn FnMut(Event) + Send),
+        approve: &'a mut Approve<'a>,
+        show: &'a mut Show<'a>,
     ) -> Work<'a> {
         Work { wish, client, store, settings, approve: Mutex::new(approve), show: Mutex::new(show) }
     }
     /// False unless a person said yes.
-    pub(crate) fn approve(&mut self, asked: &[Permission]) -> bool {
+    pub(crate) fn approve(&mut self, asked: Asked<'_>) -> bool {
         self.approve.get_mut().is_ok_and(|approve| approve(asked))
     }
     pub(crate) fn show(&mut self, event: Event) {

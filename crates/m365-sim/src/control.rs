@@ -1,10 +1,12 @@
 //! The control door: plain HTTP on loopback, for scenarios. `GET /` tells what it can do.
 
+mod tenants;
+
 use crate::transport::{InternetMail, Transport};
 use crate::world::{Fault, State as WorldState, StoredMessage, World};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -22,6 +24,7 @@ const BODY_BYTES_MAX: usize = 300 * 1024 * 1024;
 struct Door {
     world: World,
     transport: Transport,
+    graph: crate::graph::Door,
     endpoints: Value,
 }
 
@@ -39,12 +42,13 @@ impl IntoResponse for Wrong {
 pub async fn serve(
     world: World,
     transport: Transport,
+    graph: crate::graph::Door,
     endpoints: Value,
     listen: SocketAddr,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let router = router(Door { world, transport, endpoints });
+    let router = router(Door { world, transport, graph, endpoints });
     tokio::spawn(async move {
         if let Err(e) = axum::serve(listener, router).await {
             tracing::error!(error = %e, "the control door closed");
@@ -97,8 +101,11 @@ fn router(door: Door) -> Router {
         .route("/audit", get(audit))
         .route("/pki/issuing-ca", post(issuing_ca))
         .route("/pki/issue", post(issue))
-        .route("/tenants/{tenant}", axum::routing::patch(patch_tenant))
-        .route("/tenants/{tenant}/exchange", post(exchange))
+        .route("/tenants/{tenant}", axum::routing::patch(tenants::patch))
+        .route("/tenants/{tenant}/exchange", post(tenants::exchange))
+        .route("/tenants/{tenant}/graph", post(tenants::graph))
+        .route("/tenants/{tenant}/export", get(tenants::export))
+        .route("/tenants/{tenant}/seed", post(tenants::seed))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }
@@ -116,14 +123,17 @@ async fn index() -> Json<Value> {
         "GET /queue, POST /queue/retry, POST /queue/idle": {"timeout_secs": 60},
         "POST /clock/advance": {"secs": 3600},
         "GET /switches, PATCH /switches": "every uncertain behaviour, docs/quirks.md",
-        "POST /faults, DELETE /faults": {"door": "graph|exchange|entra|smtp_mail|smtp_rcpt|smtp_data", "matching": "words joined by &&, e.g. anna@ && peer=127.0.50.1", "answer": "429 or an SMTP reply or drop", "retry_after_secs": 1, "delay_ms": 0, "times": 1},
+        "POST /faults, DELETE /faults": {"door": "graph|exchange|entra|activity|smtp_mail|smtp_rcpt|smtp_data", "matching": "words joined by &&, e.g. anna@ && peer=127.0.50.1", "answer": "429, timeout, concurrency, transient; an SMTP reply or drop", "after": "true: carried out, then answered so", "retry_after_secs": 1, "delay_ms": 0, "times": 1},
         "POST /dns/record": {"name": "host.example", "type": "A|TXT|MX", "values": ["127.0.0.1"]},
         "POST /dns/forward": {"zone": "connect.example", "server": "127.0.0.1:5353"},
         "POST /smtp-ports": {"host": "gw.example or *", "port": 2525},
         "GET /audit?tenant=": "every change through any door",
         "POST /pki/issuing-ca": {}, "POST /pki/issue": {"names": ["host.example"], "client_auth": false},
-        "PATCH /tenants/{id}": {"onprem_connector_restricted": true},
-        "POST /tenants/{id}/exchange": {"cmdlet": "Get-TransportRule", "parameters": {}},
+        "PATCH /tenants/{id}": {"onprem_connector_restricted": true, "is_dehydrated": false},
+        "POST /tenants/{id}/exchange": {"cmdlet": "Get-TransportRule", "parameters": {}, "by": "second.admin@domain?", "client_ip": "203.0.113.9?"},
+        "POST /tenants/{id}/graph": {"method": "DELETE", "path": "/applications/{object id}", "body": "?", "by": "second.admin@domain?", "client_ip": "203.0.113.9?"},
+        "GET /tenants/{id}/export": "the whole configuration, in the same order and format every time",
+        "POST /tenants/{id}/seed": {"users": 50000, "groups": 5000, "members_max": 50, "nested": true},
     }))
 }
 
@@ -366,39 +376,4 @@ async fn issue(State(d): State<Door>, bytes: Bytes) -> Answer {
         .issue(&names.iter().map(String::as_str).collect::<Vec<_>>(), body.flag("client_auth", false)?)
         .map_err(|e| Wrong(format!("field `names`: {e}")))?;
     Ok(Json(json!({"chain_pem": issued.chain_pem, "key_pem": issued.key_pem})))
-}
-
-async fn patch_tenant(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
-    let body = Body::read(&bytes)?;
-    let mut state = d.world.state();
-    let t = state.tenant_mut(&tenant).ok_or_else(|| Wrong(format!("no tenant is called {tenant}")))?;
-    t.onprem_connector_restricted = body.flag("onprem_connector_restricted", t.onprem_connector_restricted)?;
-    if let Some(dehydrated) = body.0.get("is_dehydrated").and_then(Value::as_bool) {
-        t.organization_config.insert("IsDehydrated".into(), dehydrated.into());
-    }
-    Ok(Json(json!({"onprem_connector_restricted": t.onprem_connector_restricted})))
-}
-
-/// A cmdlet run by an administrator in the portal.
-async fn exchange(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
-    let body = Body::read(&bytes)?;
-    let id =
-        d.world.state().tenant(&tenant).map(|t| t.id).ok_or_else(|| Wrong(format!("no tenant is called {tenant}")))?;
-    let mut parameters = body.0.get("parameters").cloned().unwrap_or_else(|| json!({}));
-    let cmdlet = body.text("cmdlet")?;
-    // the portal has asked its administrator already
-    if (cmdlet.starts_with("Remove-") || cmdlet.starts_with("Disable-")) && parameters.get("Confirm").is_none() {
-        parameters["Confirm"] = false.into();
-    }
-    let output =
-        crate::exchange::run(&d.world, id, &cmdlet, &parameters, "portal administrator".into(), None, "127.0.0.1")
-            .map_err(|e| Wrong(e.text().to_owned()))?;
-    Ok(Json(
-        output
-            .rows
-            .into_iter()
-            .map(|r| r.into_iter().filter(|(k, _)| !k.starts_with('_')).collect::<Map<_, _>>())
-            .map(Value::Object)
-            .collect(),
-    ))
 }

@@ -7,18 +7,25 @@
 // a refusal is a whole HTTP response; boxing it would save nothing that counts here
 #![allow(clippy::result_large_err)]
 
+pub mod activity;
 pub mod audit;
 pub mod clock;
 pub mod control;
+mod crowd;
 pub mod dns;
 pub mod entra;
 pub mod exchange;
+mod export;
 pub mod graph;
+mod history;
+mod limits;
 pub mod pki;
+pub mod roll;
 pub mod seed;
 pub mod server;
 pub mod switches;
 pub mod transport;
+mod trouble;
 pub mod world;
 
 pub use server::{Endpoints, Options, Simulator};

@@ -121,7 +121,12 @@ fn person(seed: &TenantSeed, n: usize) -> User {
 
 /// The same object id in every run, so that a scenario may name it.
 fn stable(seed: &TenantSeed, name: &str) -> Uuid {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{} {name}", seed.id).as_bytes());
+    stable_id(seed.id, name)
+}
+
+/// The id of what is called `name` in a tenant.
+pub fn stable_id(tenant: Uuid, name: &str) -> Uuid {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{tenant} {name}").as_bytes());
     let mut bytes = [0u8; 16];
     bytes.copy_from_slice(&digest.as_ref()[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
@@ -295,9 +300,9 @@ fn tenant(world: &World, seed: &TenantSeed) -> (Tenant, TenantEndpoint) {
         display_name: seed.name.into(),
         initial_domain: seed.initial.into(),
         domains: names.iter().map(domain).collect(),
-        groups: groups(seed, &users),
+        groups: groups(seed, &users).into(),
         mailboxes: users.iter().filter_map(|u| Some((u.addresses.first()?.clone(), Mailbox::default()))).collect(),
-        users,
+        users: users.into(),
         applications: Vec::new(),
         service_principals: first_party(seed),
         app_role_assignments: Vec::new(),
@@ -318,6 +323,10 @@ fn tenant(world: &World, seed: &TenantSeed) -> (Tenant, TenantEndpoint) {
         dkim_keys: names.iter().map(|n| ((*n).to_owned(), world.pki.dkim_key.clone())).collect(),
         onprem_connector_restricted: false,
         quarantine: Vec::new(),
+        settings: crate::exchange::Settings::new(seed.id),
+        feed: Default::default(),
+        history: Default::default(),
+        traces: Vec::new(),
     };
     (tenant, endpoint)
 }

@@ -1,14 +1,11 @@
-//! Starts the world and opens its doors: three HTTPS origins, SMTP, DNS, the control door.
+//! Starts the world and opens its doors: four HTTPS origins, SMTP, DNS, the control door.
 
 use crate::dns::Dns;
 use crate::transport::Transport;
-use crate::world::{Fault, World};
+use crate::world::World;
 use crate::{clock::Clock, pki::Pki, seed};
 use axum::Router;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
-use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,19 +125,12 @@ impl Simulator {
             bases.push(format!("https://localhost:{}", listener.local_addr().map_err(io(what))?.port()));
             listeners.push(listener);
         }
-        let activity = Router::new().fallback(async || {
-            (
-                StatusCode::NOT_FOUND,
-                Json(
-                    json!({"error": {"code": "AF50000", "message": "An internal error occurred. Retry the request."}}),
-                ),
-            )
-        });
+        let graph = crate::graph::Door::new(world.clone(), &bases[1], dns.address());
         let routers = [
             crate::entra::router(world.clone(), &bases[0]),
-            crate::graph::router(world.clone(), &bases[1], dns.address()),
+            crate::graph::router(graph.clone()),
             crate::exchange::router(world.clone()),
-            activity,
+            crate::activity::router(world.clone(), &bases[3]),
         ];
         for (listener, router) in listeners.into_iter().zip(routers) {
             doors.push(tokio::spawn(serve_tls(listener, tls.clone(), router)));
@@ -158,7 +148,7 @@ impl Simulator {
         };
         let shown = serde_json::to_value(&endpoints).unwrap_or_default();
         let control =
-            crate::control::serve(world.clone(), transport, shown, at(0)).await.map_err(io("control door"))?;
+            crate::control::serve(world.clone(), transport, graph, shown, at(0)).await.map_err(io("control door"))?;
         endpoints.control = format!("http://{control}");
         Ok(Simulator { endpoints, world, doors })
     }
@@ -210,24 +200,4 @@ async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router
     if let Err(e) = axum::serve(TlsListener { local, ready }, router).await {
         tracing::error!(error = %e, "an HTTPS door closed");
     }
-}
-
-/// The answer of an injected fault at an HTTP door.
-pub(crate) async fn faulty(fault: &Fault) -> Response {
-    tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-    let status = fault
-        .answer
-        .parse::<u16>()
-        .ok()
-        .and_then(|s| StatusCode::from_u16(s).ok())
-        .unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let code = if status == StatusCode::TOO_MANY_REQUESTS { "TooManyRequests" } else { "serviceNotAvailable" };
-    let id = uuid::Uuid::new_v4().to_string();
-    let mut response = (status, [("request-id", &id)], Json(json!({"error": {"code": code, "message": "injected by a scenario", "innerError": {"request-id": id, "client-request-id": id}}}))).into_response();
-    if let Some(secs) = fault.retry_after_secs
-        && let Ok(value) = secs.to_string().parse()
-    {
-        response.headers_mut().insert("retry-after", value);
-    }
-    response
 }

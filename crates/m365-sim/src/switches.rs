@@ -73,6 +73,38 @@ switches! {
     exo_confirm: bool = true;
     /// Q29 CloudServicesMailEnabled promotes headers for recipients outside the tenant, too (S21).
     promote_outside: bool = false;
+    /// Q30 seconds until a change is in the activity feed (Microsoft: minutes to a day).
+    activity_latency_secs: i64 = 0;
+    /// Q31 share (0 to 1) of records that the activity feed gives twice, in another blob.
+    activity_duplicates: f64 = 0.0;
+    /// Q32 blobs are not listed in the order of their time.
+    activity_reordered: bool = false;
+    /// Q33 share (0 to 1) of records that come later than the others, in a later blob …
+    activity_late: f64 = 0.0;
+    /// Q33 … by so many seconds.
+    activity_late_secs: i64 = 600;
+    /// Q34 starting a subscription that runs is refused with AF20024.
+    activity_start_again: bool = true;
+    /// Q35 seconds until UnifiedAuditLogIngestionEnabled is effective (Microsoft: up to 60 minutes).
+    audit_enable_delay_secs: i64 = 0;
+    /// Q36 seconds by which cmdlets that read lag behind.
+    exo_replication_delay_secs: i64 = 0;
+    /// Q36 seconds by which Graph lags behind for applications, service principals, assignments, roles and domains.
+    graph_replication_delay_secs: i64 = 0;
+    /// Q37 share (0 to 1) of cmdlets that fail for the moment …
+    exo_transient_rate: f64 = 0.0;
+    /// Q37 … and of Graph requests …
+    graph_transient_rate: f64 = 0.0;
+    /// Q37 … of these the share of changes that were carried out before 504 was said.
+    transient_after_rate: f64 = 0.0;
+    /// Q38 share (0 to 1) of requests that are answered 429 with Retry-After 1.
+    throttle_rate: f64 = 0.0;
+    /// Q39 more than 100 message traces of a tenant in 5 minutes are refused.
+    message_trace_throttled: bool = false;
+    /// Q40 blobs on one page of the activity feed's list.
+    activity_page_size: usize = 200;
+    /// Q41 UserType of an application in the activity feed: 5 (Application) or 6 (ServicePrincipal).
+    activity_app_user_type: i64 = 5;
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }

@@ -2,7 +2,7 @@
 //!
 //! The HTTP doors read and change it, the transport reads it. Nothing here talks to a socket.
 
-use crate::{audit::AuditRecord, clock::Clock, pki::Pki, switches::Switches};
+use crate::{audit::AuditRecord, clock::Clock, pki::Pki, roll::Roll, switches::Switches};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub struct State {
     pub wire: Vec<WireCopy>,
     /// Faults that a scenario injected, consumed by the door they name.
     pub faults: Vec<Fault>,
+    /// Requests at each HTTP door while there is weather (Q37, Q38).
+    pub requests: BTreeMap<&'static str, u64>,
 }
 
 impl State {
@@ -67,8 +69,8 @@ pub struct Tenant {
     pub initial_domain: String,
     /// Entra domains (Graph /domains).
     pub domains: Vec<Domain>,
-    pub users: Vec<User>,
-    pub groups: Vec<Group>,
+    pub users: Roll<User>,
+    pub groups: Roll<Group>,
     pub applications: Vec<Application>,
     pub service_principals: Vec<ServicePrincipal>,
     pub app_role_assignments: Vec<AppRoleAssignment>,
@@ -85,6 +87,8 @@ pub struct Tenant {
     pub transport_rules: Vec<Map<String, Value>>,
     pub organization_config: Map<String, Value>,
     pub arc_trusted_sealers: Vec<String>,
+    /// The rest of what cmdlets manage: filter lists, journaling, auditing, roles.
+    pub settings: crate::exchange::Settings,
     pub mailboxes: BTreeMap<String, Mailbox>,
     pub audit: Vec<AuditRecord>,
     /// DKIM keys by domain: PKCS#8 DER (selector is `selector1`); the public half stands in the simulator's DNS.
@@ -92,6 +96,11 @@ pub struct Tenant {
     /// Restricted tenants get OnPremises inbound connectors disabled (S17).
     pub onprem_connector_restricted: bool,
     pub quarantine: Vec<StoredMessage>,
+    /// Subscriptions and blobs of the activity feed.
+    pub feed: crate::activity::Feed,
+    pub history: crate::history::History,
+    /// Unix seconds of the latest message traces (Q39).
+    pub traces: Vec<i64>,
 }
 
 impl Tenant {
@@ -104,12 +113,10 @@ impl Tenant {
     }
     /// The user that has `address` as UPN or proxy address.
     pub fn user_by_address(&self, address: &str) -> Option<&User> {
-        self.users.iter().find(|u| {
-            u.upn.eq_ignore_ascii_case(address) || u.addresses.iter().any(|a| a.eq_ignore_ascii_case(address))
-        })
+        self.users.by_name(address)
     }
     pub fn group_by_address(&self, address: &str) -> Option<&Group> {
-        self.groups.iter().find(|g| g.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(address)))
+        self.groups.by_name(address)
     }
 }
 
@@ -277,6 +284,9 @@ pub struct TraceEntry {
     pub sender: String,
     pub recipient: String,
     pub subject: String,
+    /// Bytes of the message.
+    #[serde(default)]
+    pub size: usize,
     pub from_ip: String,
     /// 1 = first time through the tenant, 2 = returned by the gateway, …
     pub pass: u32,
@@ -301,14 +311,18 @@ pub struct WireCopy {
 /// A fault at a door, taken `times` times.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
-    /// `graph`, `exchange`, `entra`, `smtp_mail`, `smtp_rcpt`, `smtp_data`
+    /// `graph`, `exchange`, `entra`, `activity`, `smtp_mail`, `smtp_rcpt`, `smtp_data`
     pub door: String,
     /// Applies where the request (path, cmdlet, or SMTP command and `peer=<ip>`) contains each of these words,
     /// separated by `&&`; empty = always.
     #[serde(default)]
     pub matching: String,
-    /// HTTP status, or the whole SMTP reply line, or `drop`.
+    /// HTTP status, `timeout` (no answer, or 504 after `delay_ms`), `concurrency` or `transient` (Exchange's own forms);
+    /// at SMTP the whole reply line, or `drop`.
     pub answer: String,
+    /// HTTP: the request is carried out and only then answered so.
+    #[serde(default)]
+    pub after: bool,
     #[serde(default)]
     pub retry_after_secs: Option<u64>,
     #[serde(default)]

@@ -15,6 +15,20 @@ pub enum Who {
     Us,
 }
 
+/// Names of exceptions that pass (wire.md 7.5).
+const EXCHANGE_BUSY: &[&str] = &[
+    "DCOverloadedException",
+    "SuitabilityDirectoryException",
+    "ServerInMMException",
+    "ADServerSettingsChangedException",
+    "StorageTransientException",
+    "TransientException",
+    "ServerBusyException",
+    "BackendCommunicationException",
+    "CmdletProxyException",
+    "CmdletProxyNotAvailableFailure",
+];
+
 #[derive(Debug, thiserror::Error)]
 pub enum M365Error {
     #[error("{service} cannot be reached: {why}")]
@@ -31,6 +45,9 @@ pub enum M365Error {
     SignIn(String),
     #[error("Microsoft Graph: {status} {code}: {message}")]
     Graph { status: u16, code: String, message: String },
+    /// `code` begins with AF (wire.md 9.1).
+    #[error("the activity feed: {status} {code}: {message}")]
+    Activity { status: u16, code: String, message: String },
     /// `kind` is the last part of the .NET exception's name.
     #[error("Exchange Online, {cmdlet}: {text}")]
     Exchange { cmdlet: String, status: u16, kind: String, text: String },
@@ -54,8 +71,16 @@ impl M365Error {
                 Who::Microsoft
             }
             M365Error::Token { .. } | M365Error::SignIn(_) | M365Error::NotAuthorised { .. } => Who::TenantAdmin,
-            M365Error::Graph { status, .. } | M365Error::Exchange { status, .. } if *status >= 500 => Who::Microsoft,
-            M365Error::Graph { status: 401 | 403, .. } => Who::TenantAdmin,
+            M365Error::Graph { status, .. }
+            | M365Error::Exchange { status, .. }
+            | M365Error::Activity { status, .. }
+                if *status >= 500 =>
+            {
+                Who::Microsoft
+            }
+            M365Error::Graph { status: 401 | 403, .. } | M365Error::Activity { status: 401 | 403, .. } => {
+                Who::TenantAdmin
+            }
             _ => Who::Us,
         }
     }
@@ -63,9 +88,18 @@ impl M365Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             M365Error::Unreachable { .. } | M365Error::OutcomeUnknown { .. } | M365Error::Throttled { .. } => true,
-            M365Error::Graph { status, .. } | M365Error::Exchange { status, .. } => *status >= 500,
+            M365Error::Exchange { .. } if self.did_nothing() => true,
+            M365Error::Graph { status, .. }
+            | M365Error::Exchange { status, .. }
+            | M365Error::Activity { status, .. } => *status >= 500,
             _ => false,
         }
+    }
+
+    /// True where Exchange says by name that it was busy, and so did nothing.
+    pub(crate) fn did_nothing(&self) -> bool {
+        matches!(self, M365Error::Exchange { kind, text, .. }
+            if EXCHANGE_BUSY.contains(&kind.as_str()) || text.contains("maximum number of concurrent requests"))
     }
 
     /// True when it says that the object asked for does not exist: an answer, not a failure.
@@ -86,8 +120,8 @@ impl M365Error {
                     || message.contains("RoleAssignmentExists")
                     || message.contains("conflicting object")
             }
-            M365Error::Exchange { kind, .. } => {
-                kind == "ADObjectAlreadyExistsException" || kind == "MemberAlreadyExistsException"
+            M365Error::Exchange { kind, text, .. } => {
+                kind.ends_with("AlreadyExistsException") || text.contains("already exist")
             }
             _ => false,
         }
@@ -128,6 +162,11 @@ impl M365Error {
         let error = &body["error"];
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
         M365Error::Graph { status, code: text("code"), message: text("message") }
+    }
+
+    pub(crate) fn of_activity(status: u16, body: &Value) -> M365Error {
+        let text = |key: &str| body["error"][key].as_str().unwrap_or_default().to_owned();
+        M365Error::Activity { status, code: text("code"), message: text("message") }
     }
 
     /// wire.md 7.5: of a business error the details speak, else the internal exception, else anything that does.

@@ -41,7 +41,7 @@ impl Client {
         let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
         let (mut answer, mut url) = (Answer::default(), first);
         for page in 0..limits::PAGES_MAX {
-            let mut got = match self.invoke(who, cmdlet, &url, &body).await {
+            let mut got = match self.invoke_again(who, cmdlet, &url, &body).await {
                 // recorded: the link to the second page often leads to another backend, which knows nothing of it
                 Err(M365Error::Exchange { text, .. }) if page > 0 => {
                     return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: text });
@@ -79,6 +79,19 @@ impl Client {
         })
     }
 
+    /// Exchange has passing troubles of its own, in the body of an ordinary refusal (wire.md 7.5).
+    async fn invoke_again(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {
+        let mut pause = limits::BACKOFF_FIRST;
+        for _ in 1..limits::TRIES_MAX {
+            match self.invoke(who, cmdlet, url, body).await {
+                Err(e) if e.did_nothing() => tokio::time::sleep(pause).await,
+                other => return other,
+            }
+            pause = (pause * 2).min(limits::BACKOFF_MAX);
+        }
+        self.invoke(who, cmdlet, url, body).await
+    }
+
     async fn invoke(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {
         let token = self.token(who, Service::Exchange).await?;
         let request = self
@@ -94,7 +107,8 @@ impl Client {
             .header("X-AnchorMailbox", format!("{ANCHOR}@{}", who.tenant()))
             .header("client-request-id", uuid::Uuid::new_v4().to_string())
             .body(body.to_string());
-        let asks = if cmdlet.starts_with("Get-") { Asks::Reading } else { Asks::Changing };
+        // setting, switching and removing twice is as once; making is not
+        let asks = if cmdlet.starts_with("New-") || cmdlet.starts_with("Add-") { Asks::Once } else { Asks::Repeatable };
         let answer = send("Exchange Online", asks, request).await?;
         let status = answer.status().as_u16();
         if status == 401 || status == 403 {

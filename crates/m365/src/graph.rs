@@ -1,4 +1,6 @@
-//! Microsoft Graph: one object, one list, one change at a time (wire.md 2).
+//! Microsoft Graph: one object, one list, one change at a time (wire.md 2). Every change that we ask for may be asked for
+//! twice: the second time it is refused as a duplicate, changes nothing, or finds nothing to delete. That is why a new
+//! application is made by its unique name and not by POST.
 
 use crate::http::{Asks, Client, send};
 use crate::tokens::Identity;
@@ -15,6 +17,15 @@ impl Client {
     }
     pub async fn graph_patch(&self, who: &Identity, path: &str, body: &Value) -> Result<Value> {
         self.graph(who, Method::PATCH, path, Some(body)).await
+    }
+    /// Creates or changes, by a name that only one object can have (Graph's "upsert"); `None` where Graph answers with
+    /// nothing because it was there.
+    pub async fn graph_upsert(&self, who: &Identity, path: &str, body: &Value) -> Result<Option<Value>> {
+        let token = self.token(who, Service::Graph).await?;
+        let request = self.http.patch(self.graph_url(path)).bearer_auth(token.expose());
+        let request = request.header("Prefer", "create-if-missing").json(body);
+        let answer = read(send("Microsoft Graph", Asks::Repeatable, request).await?).await?;
+        Ok(Some(answer).filter(|a| !a.is_null()))
     }
     /// Deleting what is gone is a success.
     pub async fn graph_delete(&self, who: &Identity, path: &str) -> Result<()> {
@@ -62,7 +73,6 @@ impl Client {
 
     async fn graph_at(&self, who: &Identity, method: Method, url: &str, body: Option<&Value>) -> Result<Value> {
         let token = self.token(who, Service::Graph).await?;
-        let asks = Asks::by(&method);
         let mut request = self
             .http
             .request(method, url)
@@ -71,7 +81,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        read(send("Microsoft Graph", asks, request).await?).await
+        read(send("Microsoft Graph", Asks::Repeatable, request).await?).await
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::tokens::Tokens;
 use crate::{Cloud, M365Error, Result, limits};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 use std::time::Duration;
 
 /// Speaks to one cloud; clone freely.
@@ -43,23 +43,19 @@ impl Client {
     }
 }
 
-/// What a request does at the other side; a POST may only read.
+/// What happens when a request is made twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asks {
-    Reading,
-    Changing,
+    /// The second time reads or changes nothing more: it may be asked again.
+    Repeatable,
+    /// Something may be made twice.
+    Once,
 }
 
-impl Asks {
-    pub(crate) fn by(method: &Method) -> Asks {
-        if *method == Method::GET { Asks::Reading } else { Asks::Changing }
-    }
-}
-
-/// Sends until an answer came that is worth reading. Read-only requests are repeated after anything that passes;
-/// others only where it is certain that nothing was done (refused connection, 429, 503).
+/// Sends until an answer came that is worth reading. What is repeatable is asked again after anything that passes;
+/// other requests only where it is certain that nothing was done (refused connection, 429, 503).
 pub(crate) async fn send(service: &'static str, asks: Asks, request: RequestBuilder) -> Result<Response> {
-    let reads_only = asks == Asks::Reading;
+    let repeatable = asks == Asks::Repeatable;
     let mut pause = limits::BACKOFF_FIRST;
     for attempt in 1.. {
         let again = request
@@ -69,7 +65,7 @@ pub(crate) async fn send(service: &'static str, asks: Asks, request: RequestBuil
         let last = attempt >= limits::TRIES_MAX;
         let client = request_client(&request)?;
         let wait = match client.execute(built).await {
-            Ok(answer) => match retry_after(&answer, reads_only, pause) {
+            Ok(answer) => match retry_after(&answer, repeatable, pause) {
                 Some(after) if after > limits::RETRY_AFTER_MAX || last => {
                     return if answer.status() == StatusCode::TOO_MANY_REQUESTS {
                         Err(M365Error::Throttled { service, after })
@@ -81,8 +77,8 @@ pub(crate) async fn send(service: &'static str, asks: Asks, request: RequestBuil
                 None => return Ok(answer),
             },
             Err(e) if e.is_connect() && !last => pause,
-            Err(e) if reads_only && !last && !e.is_builder() => pause,
-            Err(e) if e.is_timeout() && !reads_only && !e.is_connect() => {
+            Err(e) if repeatable && !last && !e.is_builder() => pause,
+            Err(e) if e.is_timeout() && !repeatable && !e.is_connect() => {
                 return Err(M365Error::OutcomeUnknown { service });
             }
             Err(e) => return Err(M365Error::Unreachable { service, why: chain(&e) }),
@@ -100,11 +96,11 @@ fn request_client(request: &RequestBuilder) -> Result<reqwest::Client> {
 }
 
 /// How long to wait before asking again, or `None` when this answer stands.
-fn retry_after(answer: &Response, reads_only: bool, pause: Duration) -> Option<Duration> {
+fn retry_after(answer: &Response, repeatable: bool, pause: Duration) -> Option<Duration> {
     let status = answer.status();
     let throttled = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE;
     let passes =
-        throttled || (reads_only && (status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT));
+        throttled || (repeatable && (status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT));
     if !passes {
         return None;
     }

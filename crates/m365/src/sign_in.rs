@@ -83,7 +83,7 @@ impl Client {
             .http
             .post(format!("{}/{tenant}/oauth2/v2.0/devicecode", self.cloud.login))
             .form(&[("client_id", client_id), ("scope", &scope)]);
-        let answer = send("Entra", Asks::Changing, request).await?;
+        let answer = send("Entra", Asks::Once, request).await?;
         let ok = answer.status().is_success();
         let body: Value = answer
             .json()
@@ -239,7 +239,7 @@ impl Client {
         let bad = |what: &str| M365Error::Unexpected { service: "Entra", what: format!("an id token {what}") };
         let header = jsonwebtoken::decode_header(id_token).map_err(|_| bad("that cannot be read"))?;
         let keys =
-            send("Entra", Asks::Reading, self.http.get(format!("{}/common/discovery/v2.0/keys", self.cloud.login)))
+            send("Entra", Asks::Repeatable, self.http.get(format!("{}/common/discovery/v2.0/keys", self.cloud.login)))
                 .await?;
         let keys: Value = keys.json().await.map_err(|_| bad("whose keys cannot be read"))?;
         let key = keys["keys"]

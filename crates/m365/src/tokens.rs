@@ -22,6 +22,15 @@ pub struct AppIdentity {
     pub key_pem: Secret,
 }
 
+/// What Entra wrote into our own access token: what the application may do, as of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Permissions of the application at the token's service.
+    pub roles: Vec<String>,
+    /// Templates of the directory roles that it has.
+    pub wids: Vec<String>,
+}
+
 /// In whose name something is asked.
 #[derive(Clone, Debug)]
 pub enum Identity {
@@ -86,6 +95,21 @@ impl Client {
         self.tokens.open().retain(|(k, _), _| *k != key);
     }
 
+    /// The claims of a token that was made just now; what was granted or revoked since the last one shows in it.
+    /// Read, not verified: it came from the token endpoint over TLS and only tells us what we may try (wire.md 1.7).
+    pub async fn claims(&self, identity: &Identity, service: Service) -> Result<Claims> {
+        self.tokens.open().remove(&(identity.key(), service));
+        let token = self.token(identity, service).await?;
+        let strange = || M365Error::Unexpected { service: "Entra", what: "an access token that is no JWT".into() };
+        let payload = token.expose().split('.').nth(1).ok_or_else(strange)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).map_err(|_| strange())?;
+        let claims: Value = serde_json::from_slice(&payload).map_err(|_| strange())?;
+        let list = |key: &str| -> Vec<String> {
+            claims[key].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        };
+        Ok(Claims { roles: list("roles"), wids: list("wids") })
+    }
+
     pub(crate) async fn token(&self, identity: &Identity, service: Service) -> Result<Secret> {
         if let Some(token) = self.tokens.find(identity, service) {
             return Ok(token);
@@ -134,7 +158,10 @@ impl Client {
     /// The token endpoint; an answer that is not 200 is an error of Entra's own form.
     pub(crate) async fn ask_token(&self, tenant: &str, form: &[(&str, &str)]) -> Result<Value> {
         let request = self.http.post(format!("{}/{tenant}/oauth2/v2.0/token", self.cloud.login)).form(form);
-        let answer = send("Entra", Asks::Changing, request).await?;
+        // a code is good once; a key or a refresh token may be shown again
+        let again = form.iter().any(|(k, v)| *k == "grant_type" && ["client_credentials", "refresh_token"].contains(v));
+        let asks = if again { Asks::Repeatable } else { Asks::Once };
+        let answer = send("Entra", asks, request).await?;
         let ok = answer.status().is_success();
         let body: Value = answer
             .json()

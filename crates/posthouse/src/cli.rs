@@ -130,7 +130,19 @@ pub enum TenantCommand {
         /// Mailbox that receives the inbound probe; without it the administrator's own.
         #[arg(long, value_name = "ADDRESS")]
         probe_recipient: Option<String>,
-        /// Grant the permissions shown without asking again.
+        /// How far mail is to be routed at first, both ways; without it everyone, or as before.
+        #[arg(long, value_enum)]
+        stage: Option<Stage>,
+        /// Mail address of a group whose members go first (stage pilot).
+        #[arg(long, value_name = "GROUP")]
+        pilot: Vec<String>,
+        /// By what right our application runs Exchange cmdlets.
+        #[arg(long, value_enum)]
+        exchange_rights: Option<Rights>,
+        /// Make the second application, too, which may take bad mail back out of mailboxes.
+        #[arg(long)]
+        post_delivery: bool,
+        /// Grant the permissions and carry out the plan without asking again.
         #[arg(long)]
         yes: bool,
     },
@@ -164,6 +176,27 @@ pub enum TenantCommand {
         #[arg(value_enum)]
         to: Switch,
     },
+    /// Bring many tenants to what a file says, ring by ring, each by its own plan.
+    ///
+    /// Without --yes the plans are only shown. Exit code 0: nothing to do, or all done; 2: changes; 1: an error.
+    Apply {
+        /// See docs/operate.md for what may stand in it.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// Only rings up to this one.
+        #[arg(long, value_name = "RING")]
+        ring: Option<String>,
+        /// Carry the plans out.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Have something renewed before its time; `plan` and `apply` carry it out.
+    Rotate {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[arg(value_enum, required = true)]
+        what: Vec<Renewable>,
+    },
     /// What was done in a tenant, step by step, oldest first.
     Receipts {
         /// Tenant id, label or domain.
@@ -173,7 +206,26 @@ pub enum TenantCommand {
     List,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Renewable {
+    /// The certificate by which our application signs in.
+    Application,
+    /// The certificate by which mail comes back.
+    Certificate,
+    /// The two secrets of the mail flow rules.
+    Secrets,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
+pub enum Rights {
+    /// The directory role Exchange Administrator; leaves nothing behind.
+    Administrator,
+    /// A role group with only the cmdlets that are used.
+    RoleGroup,
+}
+
+#[derive(Clone, Copy, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The rule is disabled.
     Off,

@@ -45,7 +45,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
     let mail = tokio::spawn(control::watch_mail(client.clone(), store.clone(), settings.clone()));
-    let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch_every));
+    let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch));
     let notices = tokio::spawn(control::notify(targets, store.clone()));
     if let Some(file) = ready_file {
         write_ready(
@@ -85,19 +85,41 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
             let plain: Vec<_> = tenants.iter().map(show::tenant_json).collect();
             show::print(json, &plain, || show::tenants(&tenants))?;
         }
-        TenantCommand::Connect { tenant, browser, probe_recipient, yes } => {
+        TenantCommand::Connect {
+            tenant,
+            browser,
+            probe_recipient,
+            stage,
+            pilot,
+            exchange_rights,
+            post_delivery,
+            yes,
+        } => {
             let sign_in = if browser { control::SignIn::Browser } else { control::SignIn::DeviceCode };
-            let wish = control::Wish { tenant, sign_in, probe_recipient };
-            return crate::commands::connect(config, &store, wish, json, &mut |asked| yes || confirmed(asked)).await;
+            let wish = control::Wish {
+                probe_recipient,
+                rollout: stage.map(|stage| lifecycle::rollout(stage, pilot)).transpose()?,
+                exchange_rights: exchange_rights.map(lifecycle::rights),
+                post_delivery: post_delivery.then_some(true),
+                ..control::Wish::new(tenant, sign_in)
+            };
+            return connect(config, &store, wish, json, &mut |asked| yes || confirmed(asked)).await;
         }
         TenantCommand::Disconnect { tenant } => return disconnect(config, &store, &tenant, json).await,
+        TenantCommand::Apply { file, ring, yes } => {
+            return crate::fleet::apply(config, &store, &file, ring.as_deref(), yes, json).await;
+        }
         other => return lifecycle::tenant(&store, other, json).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn confirmed(asked: &[control::Permission]) -> bool {
-    eprint!("Grant these {} permissions? [y/N] ", asked.len());
+/// Shows what is asked for and waits for a yes.
+fn confirmed(asked: control::Asked<'_>) -> bool {
+    match asked {
+        control::Asked::Permissions(all) => eprint!("Grant these {} permissions? [y/N] ", all.len()),
+        control::Asked::Plan(plan) => eprint!("{plan}Carry this plan out? [y/N] "),
+    }
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "ja")
 }
@@ -107,7 +129,7 @@ pub async fn connect(
     store: &Store,
     wish: control::Wish,
     json: bool,
-    approve: &mut (dyn FnMut(&[control::Permission]) -> bool + Send),
+    approve: &mut (dyn FnMut(control::Asked<'_>) -> bool + Send),
 ) -> Result<ExitCode> {
     let settings = wiring::control_settings(config)?;
     let client = wiring::client(config)?;
@@ -127,6 +149,7 @@ pub async fn connect(
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
+            store.put_act(&lifecycle::who(), "connect", None, &format!("not connected: {error}")).await?;
             Err(anyhow!(error)
                 .context("the tenant is not connected; `posthouse tenant connect` goes on where it stopped"))
         }

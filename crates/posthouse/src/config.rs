@@ -31,8 +31,9 @@ pub struct Config {
     pub trusted_roots: Option<PathBuf>,
     pub resolver: Option<SocketAddr>,
     pub microsoft: MicrosoftSection,
-    /// Between two looks at a tenant's set-up.
-    pub watch_every: std::time::Duration,
+    pub arc_sealer: Option<String>,
+    pub sending_infrastructure: Option<String>,
+    pub watch: control::Rhythm,
     pub notify: Vec<NotifyTarget>,
 }
 
@@ -64,15 +65,28 @@ struct File {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(default)]
 struct WatchSection {
-    /// Seconds.
-    every_secs: Spanned<u64>,
+    /// Seconds between two looks at everything of ours in a tenant.
+    every_secs: u64,
+    /// Seconds between two readings of the audit feed.
+    feed_secs: u64,
+    /// Seconds between two probes in each direction.
+    probe_secs: u64,
 }
 
 impl Default for WatchSection {
-    /// Five cmdlets a look: far below what Exchange Online lets an application do, and soon enough for a person.
+    /// A dozen cmdlets a look and two requests a reading: far below what Microsoft lets an application do, and soon
+    /// enough for a person. A probe an hour is noticed by nobody but us.
     fn default() -> WatchSection {
-        WatchSection { every_secs: Spanned::new(0..0, 300) }
+        WatchSection { every_secs: 300, feed_secs: 60, probe_secs: 3600 }
+    }
+}
+
+impl WatchSection {
+    fn rhythm(&self) -> control::Rhythm {
+        let secs = |n: u64| std::time::Duration::from_secs(n.max(1));
+        control::Rhythm { look: secs(self.every_secs), feed: secs(self.feed_secs), probe: secs(self.probe_secs) }
     }
 }
 
@@ -87,6 +101,8 @@ struct GatewaySection {
     #[serde(default)]
     microsoft_names: Vec<String>,
     egress_address: Option<Spanned<String>>,
+    sending_infrastructure: Option<String>,
+    arc_sealer: Option<String>,
     public_address: Option<Spanned<String>>,
     #[serde(default = "smtp_port")]
     return_port: u16,
@@ -237,7 +253,15 @@ impl Complaint<'_> {
             _ => return Err(self.at(at, "section `certificates`: expected either `directory` (with <name>.pem and <name>.key for each tenant) or both `authority_chain` and `authority_key`".into())),
         };
         let address = "an address and port such as \"0.0.0.0:25\"";
+        let zone_name = self.host_name("zone.name", &zone.name)?;
+        // an empty text says: none
+        let or = |written: Option<String>, usual: Option<String>| {
+            written.map_or(usual, |w| Some(w).filter(|w| !w.is_empty())).map(|w| w.to_ascii_lowercase())
+        };
+        let egress = gateway.egress_address.as_ref().map(|v| v.get_ref().clone());
         Ok(Config {
+            arc_sealer: or(gateway.arc_sealer, Some(zone_name.clone())),
+            sending_infrastructure: or(gateway.sending_infrastructure, egress),
             file: self.file.to_owned(),
             data_dir: written.data_dir.into_inner(),
             listen: self.value("gateway.listen", &gateway.listen, address)?,
@@ -260,7 +284,7 @@ impl Complaint<'_> {
                 .map(|v| self.value("gateway.public_address", v, "an IP address"))
                 .transpose()?,
             return_port: gateway.return_port,
-            zone: self.host_name("zone.name", &zone.name)?,
+            zone: zone_name,
             zone_listen: zone
                 .listen
                 .as_ref()
@@ -275,7 +299,7 @@ impl Complaint<'_> {
                 .map(|v| self.value("dns.resolver", v, "an address and port such as \"127.0.0.1:53\""))
                 .transpose()?,
             microsoft: written.microsoft,
-            watch_every: std::time::Duration::from_secs((*written.watch.every_secs.get_ref()).max(1)),
+            watch: written.watch.rhythm(),
             notify: self.notify(written.notify)?,
         })
     }

@@ -1,11 +1,12 @@
 //! Subcommands for the life of a tenant after it is connected. Every one that changes something is written into the
 //! log of administrative acts.
 
-use crate::cli::{AuditCommand, Stage, Switch, TenantCommand};
+use crate::cli::{AuditCommand, Renewable, Rights, Stage, Switch, TenantCommand};
 use crate::commands::open;
 use crate::config::Config;
 use crate::{show, wiring};
 use anyhow::{Result, anyhow, bail};
+use clap::ValueEnum;
 use control::Plan;
 use std::process::ExitCode;
 use store::{Pause, Store};
@@ -32,7 +33,7 @@ pub async fn plan(config: &Config, name: &str, removal: bool, json: bool) -> Res
     let tenant = wiring::find_tenant(&store, name).await?;
     let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
     let plan = if removal {
-        control::plan_removal(tenant.id, &client, &store).await?
+        control::plan_removal(tenant.id, &client, &store, &settings).await?
     } else {
         control::plan(tenant.id, &client, &store, &settings).await?
     };
@@ -151,6 +152,25 @@ pub async fn tenant(store: &Store, command: TenantCommand, json: bool) -> Result
             store.put_act(&who(), "self-heal", Some(tenant.id), word).await?;
             show::print(json, &tenant.policy, || format!("{}: self-heal is {word}", tenant.display_name))?;
         }
+        TenantCommand::Rotate { tenant, what } => {
+            let mut tenant = wiring::find_tenant(store, &tenant).await?;
+            let has = |one| what.contains(&one);
+            let wish =
+                control::Rotate { application: has(Renewable::Application), certificate: has(Renewable::Certificate) };
+            wish.wish(store, tenant.id).await?;
+            if has(Renewable::Secrets) && !control::rotate_secrets(store, &mut tenant).await? {
+                bail!(
+                    "the secrets are being rotated already; `posthouse plan {}` shows what is left of it",
+                    tenant.label
+                );
+            }
+            let names: Vec<String> =
+                what.iter().filter_map(|w| Some(w.to_possible_value()?.get_name().to_owned())).collect();
+            store.put_act(&who(), "rotate", Some(tenant.id), &names.join(", ")).await?;
+            show::print(json, &serde_json::json!({"rotate": names}), || {
+                format!("{} will be renewed; next: posthouse plan {}", names.join(", "), tenant.label)
+            })?;
+        }
         TenantCommand::Receipts { tenant } => {
             let tenant = wiring::find_tenant(store, &tenant).await?;
             let receipts = store.receipts(tenant.id).await?;
@@ -168,7 +188,24 @@ pub async fn tenant(store: &Store, command: TenantCommand, json: bool) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn stage(asked: Stage) -> tenant::Stage {
+/// The same stage both ways, as a tenant begins.
+pub fn rollout(asked: Stage, pilot_groups: Vec<String>) -> Result<tenant::Rollout> {
+    let both = stage(asked);
+    let rollout = tenant::Rollout { inbound: both, outbound: both, pilot_groups, excluded_groups: Vec::new() };
+    match rollout.wrong() {
+        Some(wrong) => bail!("{wrong}; name one with --pilot GROUP"),
+        None => Ok(rollout),
+    }
+}
+
+pub fn rights(asked: Rights) -> tenant::ExchangeRights {
+    match asked {
+        Rights::Administrator => tenant::ExchangeRights::Administrator,
+        Rights::RoleGroup => tenant::ExchangeRights::RoleGroup,
+    }
+}
+
+pub fn stage(asked: Stage) -> tenant::Stage {
     match asked {
         Stage::Off => tenant::Stage::Off,
         Stage::Audit => tenant::Stage::Audit,
@@ -178,7 +215,7 @@ fn stage(asked: Stage) -> tenant::Stage {
 }
 
 /// Exchange takes a group in a rule only by an address; a wrong one would stop mail of nobody or everybody.
-async fn groups(store: &Store, tenant: &Tenant, asked: &[String]) -> Result<Vec<String>> {
+pub async fn groups(store: &Store, tenant: &Tenant, asked: &[String]) -> Result<Vec<String>> {
     let known = store.directory(tenant.id).await?.groups;
     let mut out = Vec::new();
     for name in asked {

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod fleet;
 mod lifecycle;
 mod show;
 mod status;

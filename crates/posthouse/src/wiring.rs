@@ -98,6 +98,8 @@ pub fn control_settings(config: &Config) -> Result<control::Settings> {
         resolver: config.resolver,
         roots: mail_roots(config)?,
         return_port: config.return_port,
+        arc_sealer: config.arc_sealer.clone(),
+        sending_infrastructure: config.sending_infrastructure.clone(),
         egress_address: config.egress_address,
     })
 }

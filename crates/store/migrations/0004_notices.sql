@@ -6,5 +6,3 @@ CREATE TABLE notices(
   json TEXT NOT NULL) STRICT;
 CREATE INDEX notices_waiting ON notices(target, state, seq);
 CREATE INDEX notices_alert ON notices(alert);
-CREATE TABLE looks(
-  tenant TEXT PRIMARY KEY, at INTEGER NOT NULL, differs INTEGER NOT NULL, unknown INTEGER NOT NULL) STRICT;

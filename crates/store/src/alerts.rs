@@ -27,8 +27,8 @@ pub enum AlertKind {
     PermissionsLost,
     /// Delivered mail that ought to have come by us did not.
     Skipped,
-    /// A probe did not make the round trip.
-    ProbeFailed,
+    /// A probe that was sent by the clock did not make the whole way.
+    ProbeLost,
     /// Something of ours was put right, or is left as it is because somebody keeps undoing it.
     Healed,
     /// Sent by `posthouse alerts test`; never in the list.
@@ -48,7 +48,7 @@ pub enum Severity {
 impl AlertKind {
     fn severity(self) -> Severity {
         match self {
-            AlertKind::Loop | AlertKind::ReturnConfiguration | AlertKind::PermissionsLost | AlertKind::ProbeFailed => {
+            AlertKind::Loop | AlertKind::ReturnConfiguration | AlertKind::PermissionsLost | AlertKind::ProbeLost => {
                 Severity::High
             }
             AlertKind::Healed => Severity::Low,

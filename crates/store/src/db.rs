@@ -24,6 +24,7 @@ pub struct Store {
     pub(crate) read: SqlitePool,
     pub(crate) bodies: Bodies,
     pub(crate) key: Arc<Key>,
+    pub(crate) data_dir: Arc<Path>,
 }
 
 impl std::fmt::Debug for Store {
@@ -55,7 +56,7 @@ impl Store {
         migrate(&durable).await?;
         let quick = pool(options.clone().synchronous(SqliteSynchronous::Normal), 1).await?;
         let read = pool(options, limits::READERS).await?;
-        let store = Store { durable, quick, read, bodies, key };
+        let store = Store { durable, quick, read, bodies, key, data_dir: data_dir.into() };
         let known = store.held(None).await?.into_iter().map(|h| h.id).collect();
         store.bodies.sweep(&known);
         Ok(store)

@@ -2,7 +2,7 @@
 //! so that no kill between the two can lose one. Who delivers them is `control::notify`.
 
 use crate::db::{from_json, from_millis, now_millis, to_json};
-use crate::{Alert, AlertKind, Result, Severity, Store, StoreError, limits};
+use crate::{Alert, AlertKind, Result, Severity, Store, limits};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, Sqlite, Transaction};
 use tenant::TenantId;
@@ -206,46 +206,4 @@ pub(crate) async fn post(tx: &mut Transaction<'_, Sqlite>, alert: &Alert) -> Res
         .await?;
     }
     Ok(())
-}
-
-/// A look of the watch at a tenant.
-#[derive(Clone, Debug, Serialize)]
-pub struct Looked {
-    pub at: jiff::Timestamp,
-    /// Things that were not as they should be.
-    pub differs: u64,
-    /// Things that could not be read.
-    pub unknown: u64,
-}
-
-impl Store {
-    /// Written by the watch after every look.
-    pub async fn put_looked(&self, tenant: TenantId, looked: &Looked) -> Result<()> {
-        sqlx::query("INSERT OR REPLACE INTO looks(tenant,at,differs,unknown) VALUES($1,$2,$3,$4)")
-            .bind(tenant.to_string())
-            .bind(looked.at.as_millisecond())
-            .bind(i64::try_from(looked.differs).unwrap_or(i64::MAX))
-            .bind(i64::try_from(looked.unknown).unwrap_or(i64::MAX))
-            .execute(&self.quick)
-            .await?;
-        Ok(())
-    }
-
-    pub async fn looked(&self, tenant: TenantId) -> Result<Option<Looked>> {
-        let row = sqlx::query("SELECT at,differs,unknown FROM looks WHERE tenant=$1")
-            .bind(tenant.to_string())
-            .fetch_optional(&self.read)
-            .await?;
-        let count = |r: &sqlx::sqlite::SqliteRow, key: &str| -> std::result::Result<u64, StoreError> {
-            Ok(u64::try_from(r.try_get::<i64, _>(key)?).unwrap_or(0))
-        };
-        row.map(|r| {
-            Ok(Looked {
-                at: from_millis(r.try_get("at")?),
-                differs: count(&r, "differs")?,
-                unknown: count(&r, "unknown")?,
-            })
-        })
-        .transpose()
-    }
 }

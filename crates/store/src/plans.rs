@@ -21,8 +21,17 @@ pub struct Receipt {
     pub call: String,
     /// The object as it was; `null`: it was not there.
     pub prior: Value,
-    /// `done`, or what Microsoft said.
+    /// `under way`, `done`, or what Microsoft said.
     pub answer: String,
+}
+
+impl Receipt {
+    pub const UNDER_WAY: &'static str = "under way";
+    pub const DONE: &'static str = "done";
+    /// True unless it is certain that the step changed nothing.
+    pub fn may_have_changed(&self) -> bool {
+        self.answer == Receipt::DONE || self.answer == Receipt::UNDER_WAY
+    }
 }
 
 /// A break in watching and healing.
@@ -59,15 +68,29 @@ impl Store {
         row.map(|text| from_json(&format!("plan {id}"), &text)).transpose()
     }
 
-    pub async fn put_receipt(&self, tenant: TenantId, receipt: &Receipt) -> Result<()> {
-        let sealed = self.key.seal(&format!("receipt {tenant}"), to_json(receipt)?.as_bytes())?;
-        sqlx::query("INSERT INTO receipts(tenant,at,sealed) VALUES($1,$2,$3)")
+    /// Written before the step is taken, so that a step which a power cut hides is not forgotten; its number is what
+    /// [`Store::end_receipt`] wants.
+    pub async fn begin_receipt(&self, tenant: TenantId, receipt: &Receipt) -> Result<i64> {
+        let done = sqlx::query("INSERT INTO receipts(tenant,at,sealed) VALUES($1,$2,$3)")
             .bind(tenant.to_string())
             .bind(now_millis())
-            .bind(sealed)
+            .bind(self.sealed_receipt(tenant, receipt)?)
+            .execute(&self.durable)
+            .await?;
+        Ok(done.last_insert_rowid())
+    }
+
+    pub async fn end_receipt(&self, tenant: TenantId, number: i64, receipt: &Receipt) -> Result<()> {
+        sqlx::query("UPDATE receipts SET sealed=$2 WHERE id=$1")
+            .bind(number)
+            .bind(self.sealed_receipt(tenant, receipt)?)
             .execute(&self.durable)
             .await?;
         Ok(())
+    }
+
+    fn sealed_receipt(&self, tenant: TenantId, receipt: &Receipt) -> Result<Vec<u8>> {
+        self.key.seal(&format!("receipt {tenant}"), to_json(receipt)?.as_bytes())
     }
 
     /// Oldest first.
@@ -83,6 +106,12 @@ impl Store {
             Ok((from_millis(row.try_get("at")?), receipt))
         };
         rows.iter().map(open).collect()
+    }
+
+    /// The number of the newest receipt, which grows with every step that is begun.
+    pub async fn last_receipt(&self, tenant: TenantId) -> Result<Option<i64>> {
+        let newest = sqlx::query_scalar("SELECT max(id) FROM receipts WHERE tenant=$1").bind(tenant.to_string());
+        Ok(newest.fetch_one(&self.read).await?)
     }
 
     /// Until then nothing is watched or healed in the tenant; `None` ends the break.

@@ -48,21 +48,6 @@ impl Store {
         Ok(Some(Probe { token: r.try_get("token")?, tenant, direction, created: from_millis(r.try_get("created")?) }))
     }
 
-    /// The newest probe of each direction.
-    pub async fn last_probes(&self, tenant: TenantId) -> Result<Vec<Probe>> {
-        let rows = sqlx::query("SELECT token,direction,MAX(created) AS created FROM probes WHERE tenant=$1 GROUP BY direction ORDER BY direction")
-            .bind(tenant.to_string())
-            .fetch_all(&self.read)
-            .await?;
-        let mut probes = Vec::with_capacity(rows.len());
-        for r in &rows {
-            let Some(direction) = Direction::parse(r.try_get("direction")?) else { continue };
-            let created = from_millis(r.try_get("created")?);
-            probes.push(Probe { token: r.try_get("token")?, tenant, direction, created });
-        }
-        Ok(probes)
-    }
-
     pub async fn put_probe_arrival(&self, arrival: &ProbeArrival) -> Result<()> {
         sqlx::query("INSERT INTO probe_arrivals(token,at,headers,mark_seen) VALUES($1,$2,$3,$4)")
             .bind(&arrival.token)

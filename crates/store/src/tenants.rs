@@ -65,7 +65,6 @@ impl Store {
             "DELETE FROM plans WHERE tenant=$1",
             "DELETE FROM receipts WHERE tenant=$1",
             "DELETE FROM pauses WHERE tenant=$1",
-            "DELETE FROM looks WHERE tenant=$1",
         ] {
             sqlx::query(sql).bind(id.to_string()).execute(&mut *tx).await?;
         }

@@ -8,7 +8,7 @@ mod policy;
 mod secret;
 
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
-pub use policy::{Policy, Rollout, Routing, Stage, WhenUnjudged};
+pub use policy::{ExchangeRights, Policy, Rollout, Routing, Stage, WhenUnjudged};
 pub use secret::Secret;
 
 use serde::{Deserialize, Serialize};
@@ -103,9 +103,17 @@ impl Tenant {
     pub fn pass_mark(&self, direction: Direction) -> String {
         self.pass.write(self.id, direction)
     }
-    /// The token that the tenant's routing rule stamps on what it sends to us.
+    /// Every mark that a message which is on its way back may carry.
+    pub fn pass_marks(&self, direction: Direction) -> Vec<String> {
+        self.pass.all(self.id, direction)
+    }
+    /// The token that the tenant's routing rule is to stamp on what it sends to us.
     pub fn route_token(&self, direction: Direction) -> String {
-        self.route.write(self.id, direction)
+        self.route.newest(self.id, direction)
+    }
+    /// Every token that a message of the tenant's rules may carry.
+    pub fn route_tokens(&self, direction: Direction) -> Vec<String> {
+        self.route.all(self.id, direction)
     }
     /// True when the domain of `address` is one of this tenant's accepted domains, or below one: Exchange's rules
     /// match sub-domains too (New-TransportRule, RecipientDomainIs), and a tenant may accept them.

@@ -76,4 +76,18 @@ pub struct Policy {
     pub when_unjudged: WhenUnjudged,
     /// What somebody changed on our objects in the tenant is put right without asking, within bounds.
     pub self_heal: bool,
+    pub exchange_rights: ExchangeRights,
+    /// A second application, with rights over mailboxes, is there to take bad mail back out of them.
+    pub post_delivery: bool,
+}
+
+/// By what right our application runs Exchange cmdlets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeRights {
+    /// The directory role Exchange Administrator: far more than we use, and leaves nothing behind.
+    #[default]
+    Administrator,
+    /// A role group with only the cmdlets that we run; needs a customised (hydrated) organization.
+    RoleGroup,
 }

@@ -13,7 +13,8 @@ pub use trace::TraceRow;
 pub use why::Reason;
 pub(crate) use why::{Known, why};
 
-use crate::watch::{Drift, Look, look};
+use crate::apply::as_applied;
+use crate::look::{Drift, Look, look};
 use crate::{Result, Settings, limits, plan};
 use jiff::{SignedDuration, Timestamp};
 use m365::Client;
@@ -219,7 +220,8 @@ fn direction(tenant: &Tenant, row: &TraceRow, passage: Option<&Passage>) -> Opti
     }
 }
 
-/// Reads and joins; `looked` is what the watch's eyes see now, for the reasons.
+/// Reads and joins; `looked` is what the watch's eyes see now, for the reasons. The tenant is the one that was applied
+/// last: what somebody only wishes takes no mail yet.
 pub(crate) async fn measured(
     tenant: &Tenant,
     client: &Client,
@@ -303,7 +305,7 @@ pub async fn skipped(
     settings: &Settings,
     looked: Option<&Look>,
 ) -> Result<Fact<Unseen>> {
-    let (tenant, _) = plan::acting(id, store).await?;
+    let tenant = as_applied(store, plan::acting(id, store).await?.0).await?;
     Ok(match measured(&tenant, client, store, settings, looked, limits::MEASURED_SPAN).await? {
         Fact::Seen(measured) => Fact::Seen(unseen(&tenant, &measured)),
         Fact::Unknown { unknown_because } => Fact::Unknown { unknown_because },

@@ -56,7 +56,7 @@ fn directory() -> Directory {
 }
 
 fn drift(object: &str, what: &str, severity: Severity) -> Drift {
-    Drift { severity, object: object.into(), what: what.into(), effect: "" }
+    Drift { severity, object: object.into(), what: what.into(), effect: "", who: None, kind: AlertKind::Tampered }
 }
 
 struct Case {

@@ -3,8 +3,9 @@
 
 use super::people::People;
 use crate::limits;
+use crate::look::Drift;
 use crate::objects::{outbound_connector, rules};
-use crate::watch::Drift;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt;

@@ -1,6 +1,8 @@
 //! Step e: `<label>.<connector zone>` becomes an accepted domain of the tenant. It ties our certificate to exactly
 //! this tenant (transport.md F1.1, F1.4). The proof of ownership is published by ourselves, in the zone we serve.
 
+use super::Need;
+use super::permissions::EXCHANGE_APP;
 use crate::events::{Event, State, Step};
 use crate::work::Work;
 use crate::{ControlError, Result, limits};
@@ -12,6 +14,19 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use store::ZoneRecord;
 use tenant::Tenant;
+
+pub(crate) const NEEDS: &[Need] = &[
+    Need {
+        permission: "Domain.ReadWrite.All",
+        reason: "adds, verifies and at the end removes the subdomain that ties our certificate to this tenant; reads the host that takes mail back",
+        cmdlets: &[],
+    },
+    Need {
+        permission: EXCHANGE_APP,
+        reason: "the accepted domain's type",
+        cmdlets: &["Get-AcceptedDomain", "Set-AcceptedDomain"],
+    },
+];
 
 /// The tenant's label below the zone: from the initial domain, unlike any other tenant's.
 pub(crate) fn label(initial_domain: &str, zone: &str, taken: &[String]) -> Result<String> {

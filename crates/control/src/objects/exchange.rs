@@ -1,19 +1,19 @@
-//! What connectors and rules have in common: read the list, compare by value, create or set, remove, read again.
+//! What connectors and rules have in common: read the list, compare by value.
 //! Lists are always read whole and matched here: asking Exchange for one that does not exist may return all of them
 //! (wire.md 8.1).
 
-use crate::apply::{Origin, carry_out};
-use crate::events::{Event, State, Step};
-use crate::plan::{self, ValueChange};
+use crate::Result;
+use crate::plan::ValueChange;
 use crate::proof::Shown;
 use crate::work::Work;
-use crate::{ControlError, Result};
 use m365::{Identity, M365Error, Row};
 use serde_json::{Map, Value, json};
-use tenant::Tenant;
 
 /// The words in every comment of ours, so that a person who finds an object knows whose it is.
 pub(crate) const COMMENT: &str = "Made by Posthouse; changing it by hand stops mail or lets it pass unchecked. Remove it with: posthouse tenant disconnect";
+
+/// The permission that every change of Exchange takes.
+pub(crate) const NEEDS_EXCHANGE: &str = "Exchange.ManageAsApp with the role Exchange Administrator";
 
 /// One object as it should be.
 pub(crate) struct Wanted {
@@ -64,43 +64,7 @@ pub(crate) fn value_changes(wanted: &Map<String, Value>, secret: &[&str], seen: 
     out
 }
 
-/// Makes it so, by the same changes as a plan would show. True when something was changed.
-pub(crate) async fn ensure(
-    work: &mut Work<'_>,
-    app: &Identity,
-    tenant: &Tenant,
-    step: Step,
-    wanted: &Wanted,
-) -> Result<bool> {
-    let observed = plan::observe_only(work.client, app, work.store, wanted.kind).await?;
-    if let Err(because) = observed.rows(wanted.kind) {
-        return Err(ControlError::Waits(format!("the list of every {} is unknown: {because}", wanted.kind)));
-    }
-    let changes = plan::of_one(wanted, &observed);
-    for change in &changes {
-        if change.action == plan::Action::Change {
-            let told = differences(&change.values);
-            work.show(Event::new(step, State::Note, format!("“{}”: {told}", wanted.name)));
-        }
-        carry_out(work, app, tenant, change, Origin { plan: "", by: "connect" }).await?;
-    }
-    if changes.is_empty() {
-        work.show(Event::new(step, State::Already, format!("“{}” is there", wanted.name)));
-        return Ok(false);
-    }
-    let now = plan::observe_only(work.client, app, work.store, wanted.kind).await?;
-    if now.find(wanted.kind, wanted.name).is_none() {
-        let text = format!("Exchange took “{}” but does not show it yet; run the command again later", wanted.name);
-        return Err(ControlError::Waits(text));
-    }
-    let left = plan::of_one(wanted, &now);
-    if left.is_empty() {
-        return Ok(true);
-    }
-    let told: Vec<String> = left.iter().map(|c| differences(&c.values)).collect();
-    Err(ControlError::Waits(format!("“{}” is not as it should be: {}", wanted.name, told.join("; "))))
-}
-
+#[cfg(test)]
 fn differences(values: &[ValueChange]) -> String {
     values.iter().map(|c| format!("{} is {} instead of {}", c.name, c.before, c.after)).collect::<Vec<_>>().join("; ")
 }

@@ -1,13 +1,17 @@
 //! Step f: what lets us in. Exchange knows the tenant by the name in our certificate, and relays for it
 //! (transport.md F1.2).
 
-use super::exchange::{self, COMMENT, Wanted, object};
-use crate::events::Step;
-use crate::work::Work;
-use crate::{ControlError, Result};
-use m365::Identity;
-use serde_json::{Value, json};
+use super::Need;
+use super::exchange::{COMMENT, Wanted, object};
+use super::permissions::EXCHANGE_APP;
+use serde_json::json;
 use tenant::Tenant;
+
+pub(crate) const NEEDS: &[Need] = &[Need {
+    permission: EXCHANGE_APP,
+    reason: "the connector by which mail comes back",
+    cmdlets: &["Get-InboundConnector", "New-InboundConnector", "Set-InboundConnector", "Remove-InboundConnector"],
+}];
 
 pub(crate) const KIND: &str = "InboundConnector";
 pub(crate) const NAME: &str = "Posthouse from gateway";
@@ -36,14 +40,5 @@ pub(crate) fn desired(tenant: &Tenant) -> Wanted {
     }
 }
 
-pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
-    let made = exchange::ensure(work, app, tenant, Step::Connectors, &desired(tenant)).await;
-    let seen = exchange::read(work, app, KIND, NAME).await?;
-    // trial and developer tenants get it disabled until Microsoft's support enables it (transport.md S17)
-    if seen.is_some_and(|r| r.get("Enabled") == Some(&Value::Bool(false))) {
-        return Err(ControlError::Waits(format!(
-            "Microsoft created the inbound connector “{NAME}” disabled, as it does for some new, trial and developer tenants. Ask Microsoft support to enable it (\"Inbound connector for this service offering is created in a disabled state\"), then run the command again; no mail is routed"
-        )));
-    }
-    made.map(drop)
-}
+/// Trial, developer and some new tenants get it disabled until Microsoft's support enables it (transport.md S17).
+pub(crate) const DISABLED: &str = "Microsoft created the inbound connector “Posthouse from gateway” disabled, as it does for some new, trial and developer tenants. Ask Microsoft support to enable it (\"Inbound connector for this service offering is created in a disabled state\"), then run the command again; no mail is routed";

@@ -1,12 +1,15 @@
 //! Step f: the way out to us. Only rules may use it, and it takes nobody for us who cannot show our name.
 
-use super::exchange::{self, COMMENT, Wanted, object};
-use crate::Result;
-use crate::events::Step;
-use crate::work::Work;
-use m365::Identity;
+use super::Need;
+use super::exchange::{COMMENT, Wanted, object};
+use super::permissions::EXCHANGE_APP;
 use serde_json::json;
-use tenant::Tenant;
+
+pub(crate) const NEEDS: &[Need] = &[Need {
+    permission: EXCHANGE_APP,
+    reason: "the connector by which mail goes out to us",
+    cmdlets: &["Get-OutboundConnector", "New-OutboundConnector", "Set-OutboundConnector", "Remove-OutboundConnector"],
+}];
 
 pub(crate) const KIND: &str = "OutboundConnector";
 pub(crate) const NAME: &str = "Posthouse to gateway";
@@ -30,9 +33,4 @@ pub(crate) fn desired(gateway_hostname: &str) -> Wanted {
         why: "the rules send mail to us through it, and to nobody who cannot show our name",
         secret: &[],
     }
-}
-
-pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
-    let wanted = desired(&work.settings.gateway_hostname);
-    exchange::ensure(work, app, tenant, Step::Connectors, &wanted).await.map(drop)
 }

@@ -1,20 +1,20 @@
 //! Step d: what the application may do in the tenant, each with its reason, shown before it is granted.
 //! docs/permissions.md is written from this list by its test.
 
-use crate::events::{Event, State, Step};
-use crate::objects::application::App;
-use crate::work::Work;
-use crate::{ControlError, Result, limits};
-use m365::Identity;
+use crate::objects;
+use crate::plan::{Action, Change, Observed, ValueChange};
+use m365::{Claims, Service};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fmt;
-use std::time::Instant;
+use store::Severity;
+use tenant::{ExchangeRights, Tenant};
 
 const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 const EXCHANGE: &str = "00000002-0000-0ff1-ce00-000000000000";
+const ACTIVITY: &str = "c5393580-f805-4401-95e8-94b7a6ef2fc2";
 /// Directory role template (wire.md Appendix A).
-const EXCHANGE_ADMINISTRATOR: &str = "29232cdf-9323-42fd-ade2-1d097af3e4de";
+pub(crate) const EXCHANGE_ADMINISTRATOR: &str = "29232cdf-9323-42fd-ade2-1d097af3e4de";
 
 /// One thing the application may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,9 +22,12 @@ pub struct Permission {
     /// `Microsoft Graph`, `Office 365 Exchange Online`, or `Directory role`.
     pub resource: &'static str,
     pub name: &'static str,
-    pub reason: &'static str,
+    pub reason: String,
+    /// The application that offers it; empty for a directory role.
     #[serde(skip)]
-    app_id: &'static str,
+    pub(crate) app_id: &'static str,
+    #[serde(skip)]
+    pub(crate) service: Option<Service>,
 }
 
 impl fmt::Display for Permission {
@@ -33,184 +36,125 @@ impl fmt::Display for Permission {
     }
 }
 
-/// The smallest set that the objects of this crate need.
-pub fn needed() -> Vec<Permission> {
-    let graph = |name, reason| Permission { resource: "Microsoft Graph", name, reason, app_id: GRAPH };
+/// Every permission that an object may name: the resource that offers it and the service whose tokens carry it.
+const CATALOGUE: &[(&str, &str, &str, Option<Service>)] = &[
+    ("User.Read.All", "Microsoft Graph", GRAPH, Some(Service::Graph)),
+    ("Group.Read.All", "Microsoft Graph", GRAPH, Some(Service::Graph)),
+    ("Organization.Read.All", "Microsoft Graph", GRAPH, Some(Service::Graph)),
+    ("Domain.ReadWrite.All", "Microsoft Graph", GRAPH, Some(Service::Graph)),
+    ("Application.ReadWrite.OwnedBy", "Microsoft Graph", GRAPH, Some(Service::Graph)),
+    (EXCHANGE_APP, "Office 365 Exchange Online", EXCHANGE, Some(Service::Exchange)),
+    ("ActivityFeed.Read", "Office 365 Management APIs", ACTIVITY, Some(Service::Activity)),
+];
+
+pub(crate) const EXCHANGE_APP: &str = "Exchange.ManageAsApp";
+const ROLE: &str = "Exchange Administrator";
+
+/// The smallest set that the objects of this crate need, each with the reasons of all who need it.
+pub fn needed(rights: ExchangeRights) -> Vec<Permission> {
+    let mut all: Vec<Permission> = Vec::new();
+    for (name, resource, app_id, service) in CATALOGUE {
+        let needs = objects::NEEDS.iter().flat_map(|(_, needs)| needs.iter()).filter(|n| n.permission == *name);
+        let reasons: Vec<&str> = needs.map(|n| n.reason).collect();
+        if !reasons.is_empty() {
+            let reason = reasons.join("; ");
+            all.push(Permission { resource, name, reason, app_id, service: *service });
+        }
+    }
+    if rights == ExchangeRights::Administrator {
+        all.push(Permission {
+            resource: "Directory role",
+            name: ROLE,
+            reason: "Exchange takes cmdlets of an application only if it also has a role; of the directory roles this is the smallest that may change connectors and rules".into(),
+            app_id: "",
+            service: None,
+        });
+    }
+    all
+}
+
+/// What the second application needs, where the tenant wants bad mail taken back out of mailboxes.
+pub fn needed_after_delivery() -> Vec<Permission> {
+    let graph = |name, reason: &str| Permission {
+        resource: "Microsoft Graph",
+        name,
+        reason: reason.into(),
+        app_id: GRAPH,
+        service: Some(Service::Graph),
+    };
     vec![
-        graph("User.Read.All", "keeps the list of users up to date: whose name may be impersonated"),
-        graph("Group.Read.All", "keeps the list of groups and their members up to date"),
-        graph("Organization.Read.All", "reads the tenant's name and domains"),
-        graph(
-            "Domain.ReadWrite.All",
-            "adds, verifies and at the end removes the subdomain that ties our certificate to this tenant; reads the host that takes mail back",
-        ),
+        graph("Mail.ReadWrite", "moves mail that turned out to be bad out of mailboxes, and back"),
         graph(
             "Application.ReadWrite.OwnedBy",
-            "renews its own certificate, and deletes itself when the tenant is disconnected; reaches no other application",
+            "renews its own certificate, and deletes itself; reaches no other application",
         ),
-        Permission {
-            resource: "Office 365 Exchange Online",
-            name: "Exchange.ManageAsApp",
-            reason: "runs Exchange cmdlets: the two connectors, the three mail flow rules, the accepted domain's type, the list of mailboxes",
-            app_id: EXCHANGE,
-        },
-        Permission {
-            resource: "Directory role",
-            name: "Exchange Administrator",
-            reason: "Exchange takes cmdlets of an application only if it also has a directory role; this is the smallest that may change connectors and rules",
-            app_id: "",
-        },
     ]
 }
 
-/// Shows, asks, grants, and waits until all of it is in effect.
-pub(crate) async fn grant(work: &mut Work<'_>, admin: &Identity, app: &App) -> Result<Identity> {
-    let identity = app.identity(admin.tenant());
-    let missing = missing(work, admin, app).await?;
-    if missing.is_empty() {
-        work.show(Event::new(Step::Permissions, State::Already, "every permission is granted"));
-    } else {
-        for permission in &missing {
-            work.show(Event::new(Step::Permissions, State::Note, permission.to_string()));
-        }
-        if !work.approve(&missing) {
-            return Err(ControlError::Refused(
-                "the permissions were not granted; the application exists but may do nothing, and no mail is routed"
-                    .into(),
-            ));
-        }
-        for permission in &missing {
-            give(work, admin, app, permission).await?;
-        }
-        work.show(Event::new(Step::Permissions, State::Done, format!("{} permissions granted", missing.len())));
+/// What fresh tokens say that the application may do, service by service: names of permissions and of the role.
+pub(crate) struct Granted(pub Vec<(Service, std::result::Result<Claims, String>)>);
+
+impl Granted {
+    /// `None`: not known.
+    pub(crate) fn has(&self, permission: &Permission) -> Option<bool> {
+        let wanted = permission.service.unwrap_or(Service::Exchange);
+        let (_, claims) = self.0.iter().find(|(service, _)| *service == wanted)?;
+        let claims = claims.as_ref().ok()?;
+        Some(match permission.service {
+            Some(_) => claims.roles.iter().any(|r| r == permission.name),
+            None => claims.wids.iter().any(|w| w.eq_ignore_ascii_case(EXCHANGE_ADMINISTRATOR)),
+        })
     }
-    await_effect(work, &identity).await?;
-    Ok(identity)
 }
 
-async fn missing(work: &Work<'_>, admin: &Identity, app: &App) -> Result<Vec<Permission>> {
-    let granted =
-        work.client.graph_list(admin, &format!("servicePrincipals/{}/appRoleAssignments", app.principal_id)).await?;
-    let roles = work
-        .client
-        .graph_list(
-            admin,
-            &format!(
-                "servicePrincipals/{}/transitiveMemberOf/microsoft.graph.directoryRole?$select=roleTemplateId",
-                app.principal_id
-            ),
+/// What was revoked. Only an administrator can grant it again.
+pub(crate) fn changes(tenant: &Tenant, observed: &Observed) -> Vec<Change> {
+    let gone = needed(tenant.policy.exchange_rights).into_iter().filter(|p| observed.granted.has(p) == Some(false));
+    let again = |p: Permission| Change {
+        waits_for: Some("a Global Administrator to grant it again: posthouse tenant connect".into()),
+        ..Change::new(
+            Action::Create,
+            format!("permission {}", p.name),
+            "our application may no longer do what it must",
+            "sign-in of a Global Administrator",
         )
-        .await?;
-    let mut missing = Vec::new();
-    for permission in needed() {
-        let there = if permission.app_id.is_empty() {
-            roles
-                .iter()
-                .any(|r| r["roleTemplateId"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(EXCHANGE_ADMINISTRATOR)))
-        } else {
-            let (_, role) = resource_role(work, admin, &permission).await?;
-            granted.iter().any(|g| g["appRoleId"].as_str() == Some(&role))
-        };
-        if !there {
-            missing.push(permission);
-        }
-    }
-    Ok(missing)
-}
-
-/// The resource's service principal and the id of its role, both read: ids of roles are Microsoft's to change.
-async fn resource_role(work: &Work<'_>, admin: &Identity, permission: &Permission) -> Result<(String, String)> {
-    let resource = work
-        .client
-        .graph_get(admin, &format!("servicePrincipals(appId='{}')?$select=id,appRoles", permission.app_id))
-        .await?;
-    let role =
-        resource["appRoles"].as_array().into_iter().flatten().find(|r| r["value"].as_str() == Some(permission.name));
-    let id = |v: &Value| v["id"].as_str().map(str::to_owned);
-    match (id(&resource), role.and_then(id)) {
-        (Some(resource), Some(role)) => Ok((resource, role)),
-        _ => Err(ControlError::Refused(format!(
-            "{} does not offer the permission {} in this tenant",
-            permission.resource, permission.name
-        ))),
-    }
-}
-
-async fn give(work: &Work<'_>, admin: &Identity, app: &App, permission: &Permission) -> Result<()> {
-    if permission.app_id.is_empty() {
-        return make_exchange_administrator(work, admin, app).await;
-    }
-    let (resource, role) = resource_role(work, admin, permission).await?;
-    let body = json!({"principalId": app.principal_id, "resourceId": resource, "appRoleId": role});
-    match work.client.graph_post(admin, &format!("servicePrincipals/{resource}/appRoleAssignedTo"), &body).await {
-        Err(e) if !e.is_duplicate() => Err(e.into()),
-        _ => Ok(()),
-    }
-}
-
-/// A role that was never used in a tenant must be activated first (wire.md 3.3).
-async fn make_exchange_administrator(work: &Work<'_>, admin: &Identity, app: &App) -> Result<()> {
-    let path = format!("directoryRoles(roleTemplateId='{EXCHANGE_ADMINISTRATOR}')/members/$ref");
-    let body = json!({"@odata.id": format!("{}/v1.0/directoryObjects/{}", work.client.cloud().graph_resource, app.principal_id)});
-    let mut joined = work.client.graph_post(admin, &path, &body).await;
-    if joined.as_ref().is_err_and(m365::M365Error::is_absent) {
-        match work.client.graph_post(admin, "directoryRoles", &json!({"roleTemplateId": EXCHANGE_ADMINISTRATOR})).await
-        {
-            Err(e) if !e.is_duplicate() => return Err(e.into()),
-            _ => {}
-        }
-        joined = work.client.graph_post(admin, &path, &body).await;
-    }
-    match joined {
-        Err(e) if !e.is_duplicate() => Err(e.into()),
-        _ => Ok(()),
-    }
-}
-
-/// 401, then 403, then 200, over minutes; each look needs a new token (wire.md 7.6).
-async fn await_effect(work: &mut Work<'_>, identity: &Identity) -> Result<()> {
-    let (until, mut pause, mut told) = (Instant::now() + limits::PROPAGATION_PATIENCE, limits::LOOK_FIRST, false);
-    loop {
-        work.client.forget_tokens(identity);
-        let graph = work.client.graph_list(identity, "domains").await.map(drop);
-        let exchange = work.client.exchange(identity, "Get-AcceptedDomain", json!({})).await.map(drop);
-        let error = match graph.and(exchange) {
-            Ok(()) => {
-                work.show(Event::new(Step::Permissions, State::Done, "Graph and Exchange take the application"));
-                return Ok(());
-            }
-            Err(e) if !e.may_be_propagation() => return Err(e.into()),
-            Err(e) => e,
-        };
-        if Instant::now() > until {
-            return Err(ControlError::Waits(format!(
-                "the permissions are granted but still not in effect after {} minutes ({error}); run the command again later",
-                limits::PROPAGATION_PATIENCE.as_secs() / 60
-            )));
-        }
-        if !told && pause > limits::LOOK_FIRST * 8 {
-            work.show(Event::new(
-                Step::Permissions,
-                State::Doing,
-                "waiting until Microsoft has spread the permissions; this may take up to an hour",
-            ));
-            told = true;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(limits::LOOK_MAX);
-    }
+        .of(vec![ValueChange { name: p.resource.into(), before: Value::Null, after: p.name.into() }])
+        .graded(Severity::High)
+        .undone_by("an administrator revokes it in Entra")
+    };
+    gone.map(again).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::objects::role_group;
     use std::fmt::Write;
 
     #[test]
     fn the_documented_permissions_are_the_list() {
-        let mut page = "# What Posthouse may do in a tenant\n\nWritten from `crates/control/src/objects/permissions.rs` by its test (`UPDATE_EXPECT=1`); do not edit.\n\n## The application “Posthouse Mail Flow”\n\nGranted once, by a Global Administrator, after having been shown this list.\n\n| of | permission | why |\n|---|---|---|\n".to_owned();
-        for p in needed() {
+        let mut page = "# What Posthouse may do in a tenant\n\nWritten from the `NEEDS` of `crates/control/src/objects` by a test (`UPDATE_EXPECT=1`); do not edit.\n\n## The application “Posthouse Mail Flow”\n\nGranted once, by a Global Administrator, after having been shown this list.\n\n| of | permission | why |\n|---|---|---|\n".to_owned();
+        for p in needed(ExchangeRights::Administrator) {
+            writeln!(page, "| {} | `{}` | {} |", p.resource, p.name, p.reason).unwrap();
+        }
+        page += "\n## What each object asks for\n\n| object | permission | cmdlets of Exchange |\n|---|---|---|\n";
+        for (object, needs) in objects::NEEDS {
+            for need in *needs {
+                writeln!(page, "| {object} | `{}` | {} |", need.permission, need.cmdlets.join(", ")).unwrap();
+            }
+        }
+        page += &format!(
+            "\n## A role group instead of Exchange Administrator\n\nWith `posthouse tenant connect --exchange-rights role-group` the application gets no directory role but membership in the role group “{}”, whose roles hold these {} cmdlets and no other:\n\n",
+            role_group::NAME,
+            role_group::cmdlets().len()
+        );
+        for (parent, cmdlets) in role_group::roles() {
+            writeln!(page, "* of “{parent}”: {}", cmdlets.join(", ")).unwrap();
+        }
+        page += "\nMaking it takes the role Exchange Administrator for some minutes, since a role group cannot make itself; it is taken away again before any mail is routed. The price: an application may not remove the last role by which it may remove things, so after disconnecting an administrator deletes what the proof then lists as still there. An organization that was never customised (dehydrated) refuses role groups.\n";
+        page += "\n## The application “Posthouse Post Delivery”\n\nMade only with `posthouse tenant connect --post-delivery`; an application of its own, so that what carries mail has no right to read mailboxes, and the other way round.\n\n| of | permission | why |\n|---|---|---|\n";
+        for p in needed_after_delivery() {
             writeln!(page, "| {} | `{}` | {} |", p.resource, p.name, p.reason).unwrap();
         }
         page += "\n## The administrator's sign-in\n\nDelegated, through a public client, while `posthouse tenant connect` runs; the token is never written down.\n\n| permission | why |\n|---|---|\n";
@@ -222,5 +166,20 @@ mod tests {
             std::fs::write(&file, &page).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page, "run with UPDATE_EXPECT=1");
+    }
+
+    /// A permission that no object names is not asked for, and no object names one that the catalogue does not know.
+    #[test]
+    fn nothing_is_asked_for_without_an_object_that_needs_it() {
+        let asked: Vec<_> = needed(ExchangeRights::RoleGroup).into_iter().map(|p| p.name).collect();
+        for (object, needs) in objects::NEEDS {
+            for need in *needs {
+                assert!(asked.contains(&need.permission), "{object} needs {}", need.permission);
+            }
+        }
+        let covered: Vec<_> = role_group::roles().into_iter().flat_map(|(_, cmdlets)| cmdlets).collect();
+        for cmdlet in objects::cmdlets() {
+            assert!(covered.contains(&cmdlet), "no role holds {cmdlet}");
+        }
     }
 }

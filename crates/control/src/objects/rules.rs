@@ -1,15 +1,27 @@
 //! Step g: three mail flow rules. Two route mail to us unless it carries our mark; the third takes the mark off, so
 //! that no recipient ever sees it (transport.md 4.3, G12).
 
-use super::exchange::{self, COMMENT, Wanted, object};
+use super::Need;
+use super::exchange::{COMMENT, Wanted, object};
 use super::outbound_connector;
-use crate::apply::{Origin, carry_out};
-use crate::events::Step;
-use crate::work::Work;
-use crate::{Result, plan};
-use m365::{Identity, Row};
+use super::permissions::EXCHANGE_APP;
+use super::rule_parameters::OTHERS;
+use m365::Row;
 use serde_json::{Map, Value, json};
 use tenant::{Direction, HEADER_PASS, HEADER_PROBE, HEADER_ROUTE, Stage, Tenant};
+
+pub(crate) const NEEDS: &[Need] = &[Need {
+    permission: EXCHANGE_APP,
+    reason: "the three mail flow rules and their order",
+    cmdlets: &[
+        "Get-TransportRule",
+        "New-TransportRule",
+        "Set-TransportRule",
+        "Enable-TransportRule",
+        "Disable-TransportRule",
+        "Remove-TransportRule",
+    ],
+}];
 
 pub(crate) const KIND: &str = "TransportRule";
 pub(crate) const INBOUND: &str = "Posthouse inbound";
@@ -82,66 +94,8 @@ pub(crate) fn strip() -> Wanted {
     }
 }
 
-/// What narrows a rule, or does something else to mail that it matches: whatever of these we do not set ourselves is
-/// unset, whoever set it. Parameters of New-TransportRule.
-const NARROWS: &[&str] = &[
-    "ActivationDate",
-    "DeleteMessage",
-    "ExceptIfAnyOfRecipientAddressContainsWords",
-    "ExceptIfAnyOfRecipientAddressMatchesPatterns",
-    "ExceptIfAttachmentNameMatchesPatterns",
-    "ExceptIfFrom",
-    "ExceptIfFromAddressContainsWords",
-    "ExceptIfFromAddressMatchesPatterns",
-    "ExceptIfFromMemberOf",
-    "ExceptIfFromScope",
-    "ExceptIfHeaderContainsMessageHeader",
-    "ExceptIfHeaderContainsWords",
-    "ExceptIfMessageSizeOver",
-    "ExceptIfMessageTypeMatches",
-    "ExceptIfRecipientAddressContainsWords",
-    "ExceptIfRecipientAddressMatchesPatterns",
-    "ExceptIfRecipientDomainIs",
-    "ExceptIfSCLOver",
-    "ExceptIfSenderDomainIs",
-    "ExceptIfSenderIpRanges",
-    "ExceptIfSentTo",
-    "ExceptIfSentToMemberOf",
-    "ExceptIfSentToScope",
-    "ExceptIfSubjectContainsWords",
-    "ExceptIfSubjectMatchesPatterns",
-    "ExceptIfSubjectOrBodyContainsWords",
-    "ExceptIfSubjectOrBodyMatchesPatterns",
-    "ExpiryDate",
-    "From",
-    "FromAddressContainsWords",
-    "FromAddressMatchesPatterns",
-    "FromMemberOf",
-    "FromScope",
-    "HeaderMatchesMessageHeader",
-    "HeaderMatchesPatterns",
-    "MessageSizeOver",
-    "MessageTypeMatches",
-    "Quarantine",
-    "RecipientAddressContainsWords",
-    "RecipientAddressMatchesPatterns",
-    "RecipientDomainIs",
-    "RedirectMessageTo",
-    "RejectMessageReasonText",
-    "SCLOver",
-    "SenderDomainIs",
-    "SenderIpRanges",
-    "SentTo",
-    "SentToMemberOf",
-    "SentToScope",
-    "SubjectContainsWords",
-    "SubjectMatchesPatterns",
-    "SubjectOrBodyContainsWords",
-    "SubjectOrBodyMatchesPatterns",
-];
-
 fn nothing_else(mut properties: Map<String, Value>) -> Map<String, Value> {
-    for name in NARROWS {
+    for name in OTHERS {
         properties.entry(*name).or_insert(Value::Null);
     }
     properties
@@ -156,7 +110,7 @@ fn routing(tenant: &Tenant, direction: Direction) -> Map<String, Value> {
         "SetHeaderValue": tenant.route_token(direction),
         // the loop breaker: a whole value that only this tenant's gateway can write
         "ExceptIfHeaderMatchesMessageHeader": HEADER_PASS,
-        "ExceptIfHeaderMatchesPatterns": [pattern(&tenant.pass_mark(direction))],
+        "ExceptIfHeaderMatchesPatterns": patterns(tenant, direction),
         "StopRuleProcessing": true,
         // a rule that fails must not let mail through unchecked
         "RuleErrorAction": "Defer",
@@ -191,26 +145,14 @@ fn narrowed(properties: &mut Map<String, Value>, tenant: &Tenant, direction: Dir
     stage != Stage::Off
 }
 
-/// The mark as a pattern: everything in it is a letter, a digit, `-` or `;`, so nothing needs escaping.
-fn pattern(mark: &str) -> String {
-    format!("^{mark}$")
+/// Every mark that a message on its way may carry, as patterns: everything in it is a letter, a digit, `-` or `;`, so
+/// nothing needs escaping.
+fn patterns(tenant: &Tenant, direction: Direction) -> Vec<String> {
+    tenant.pass_marks(direction).iter().map(|mark| format!("^{mark}$")).collect()
 }
 
 pub(crate) fn all(tenant: &Tenant, takes: Takes<'_>) -> [Wanted; 3] {
     [inbound(tenant, takes), outbound(tenant, takes), strip()]
-}
-
-/// Makes all three so. The way back (the strip rule) comes first.
-pub(crate) async fn ensure(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, takes: Takes<'_>) -> Result<()> {
-    let [inbound, outbound, strip] = all(tenant, takes);
-    for wanted in [strip, inbound, outbound] {
-        exchange::ensure(work, app, tenant, Step::Rules, &wanted).await?;
-    }
-    let observed = plan::observe_only(work.client, app, work.store, KIND).await?;
-    if let Some(change) = plan::order(&observed) {
-        carry_out(work, app, tenant, &change, Origin { plan: "", by: "connect" }).await?;
-    }
-    Ok(())
 }
 
 /// `State` is shown by Get- and set by Enable-.

@@ -3,26 +3,37 @@
 use super::observe::text;
 use super::{Action, Call, Change, Observed, ValueChange};
 use crate::grade::{self, grade};
-use crate::objects::exchange::{Wanted, object, value_changes};
+use crate::objects::exchange::{NEEDS_EXCHANGE, Wanted, object, value_changes};
 use crate::objects::rules::{self, is_disabled};
-use crate::objects::{inbound_connector, outbound_connector};
+use crate::objects::{
+    application, arc_sealer, audit_config, credential, inbound_connector, outbound_connector, permissions, spoof_allow,
+};
+use crate::{Settings, limits};
 use m365::Row;
 use serde_json::{Value, json};
 use store::Severity;
 use tenant::{Routing, Tenant};
 
-const NEEDS: &str = "Exchange.ManageAsApp with the role Exchange Administrator";
-
-/// Everything but the domain, in the order in which it is set up: the way back, then the way out.
+/// Connectors and rules, in the order in which they are set up: the way back, then the way out.
 pub(crate) fn wanted(tenant: &Tenant, gateway_hostname: &str) -> Vec<Wanted> {
     let [inbound, outbound, strip] = rules::all(tenant, rules::Takes::Rollout);
     vec![inbound_connector::desired(tenant), outbound_connector::desired(gateway_hostname), strip, inbound, outbound]
 }
 
-pub(crate) fn changes(tenant: &Tenant, wanted: &[Wanted], observed: &Observed) -> Vec<Change> {
-    let mut out: Vec<Change> = domain(tenant, observed).into_iter().collect();
+/// Everything that differs, in the order in which it is put right.
+pub(crate) fn changes(tenant: &Tenant, settings: &Settings, observed: &Observed) -> Vec<Change> {
+    let mut out = application::changes(observed);
+    out.extend(permissions::changes(tenant, observed));
+    out.extend(audit_config::changes(observed));
+    out.extend(return_certificate(tenant, observed));
+    out.extend(domain(tenant, observed));
     let mut places = observed.rules.as_ref().ok().map(|rows| Places::of(rows, observed));
-    for wanted in wanted {
+    let (connectors, rules): (Vec<_>, Vec<_>) =
+        wanted(tenant, &settings.gateway_hostname).into_iter().partition(|w| w.kind != rules::KIND);
+    out.extend(connectors.iter().flat_map(|wanted| of_one_at(wanted, observed, None)));
+    out.extend(arc_sealer::changes(settings.arc_sealer.as_deref(), observed));
+    out.extend(spoof_allow::changes(settings.sending_infrastructure.as_deref(), observed));
+    for wanted in &rules {
         out.extend(of_one_at(wanted, observed, places.as_mut()));
     }
     out.extend(places.and_then(Places::order));
@@ -30,7 +41,45 @@ pub(crate) fn changes(tenant: &Tenant, wanted: &[Wanted], observed: &Observed) -
     for change in out.iter_mut().filter(|c| routes_mail(c)) {
         change.waits_for.clone_from(&doubt);
     }
+    let dehydrated =
+        "an administrator to run Enable-OrganizationCustomization once: the organization was never customised";
+    for change in out.iter_mut().filter(|c| c.optional && observed.is_dehydrated()) {
+        change.waits_for = Some(dehydrated.into());
+    }
     out
+}
+
+/// Ours, and not in the tenant: the name in it is what Exchange Online knows, and that stays.
+fn return_certificate(tenant: &Tenant, observed: &Observed) -> Option<Change> {
+    let until = smtp::tls::not_after(&tenant.certificate.chain_pem)?;
+    let left = until - observed.at;
+    let newer = observed.issuable_until.is_some_and(|issuable| issuable > until + limits::DAY);
+    let due = left < limits::RENEW_DAYS * limits::DAY;
+    if !(due || observed.rotate.certificate) {
+        return None;
+    }
+    let values = vec![ValueChange {
+        name: "good until".into(),
+        before: credential::date(until),
+        after: observed.issuable_until.map_or(Value::Null, credential::date),
+    }];
+    let none = format!(
+        "a renewed certificate and its key: put {0}.pem and {0}.key into the directory of certificates",
+        tenant.connector_domain
+    );
+    Some(Change {
+        waits_for: (!newer && !observed.rotate.certificate).then_some(none),
+        ..Change::new(
+            Action::Change,
+            format!("return certificate {}", tenant.connector_domain),
+            "with one that has ended Exchange Online refuses what comes back (5.7.64)",
+            "nothing of Microsoft",
+        )
+        .of(values)
+        .graded(if due { credential::expiry_severity(left) } else { Severity::Low })
+        .undone_by("the name stays the same; either certificate is taken")
+        .by(vec![Call::ReturnCertificate])
+    })
 }
 
 /// Law: no mail is routed out while the way back is in doubt.
@@ -39,7 +88,7 @@ fn doubt(tenant: &Tenant, observed: &Observed) -> Option<String> {
         return Some("the round trip to be proven by mail: posthouse tenant connect".into());
     }
     let unknown = observed.unknown();
-    let way_back = unknown.iter().find(|u| u.object != "mail flow rules" && !u.object.starts_with("settings"))?;
+    let way_back = unknown.iter().find(|u| u.object != "mail flow rules" && !u.optional)?;
     Some(format!("the {} to be readable: the way back is not known to be open", way_back.object))
 }
 
@@ -47,6 +96,10 @@ fn doubt(tenant: &Tenant, observed: &Observed) -> Option<String> {
 pub(crate) fn routes_mail(change: &Change) -> bool {
     let routing = [rules::INBOUND, rules::OUTBOUND].iter().any(|n| change.object.contains(n));
     routing && matches!(change.action, Action::Create | Action::Enable)
+}
+
+pub(crate) fn object_of(kind: &str, name: &str) -> String {
+    format!("{} “{name}”", called(kind))
 }
 
 fn called(kind: &str) -> &'static str {
@@ -65,17 +118,16 @@ fn domain(tenant: &Tenant, observed: &Observed) -> Option<Change> {
         observed.accepted_domains.as_ref().ok()?.iter().find(|r| text(r, "DomainName").eq_ignore_ascii_case(name));
     let wanted = object(json!({"DomainType": "InternalRelay"}));
     let values = value_changes(&wanted, &[], row.unwrap_or(&Row::new()));
-    (!values.is_empty()).then(|| Change {
-        action: if row.is_some() { Action::Change } else { Action::Create },
-        object: format!("accepted domain {name}"),
-        values,
-        why: "it ties our certificate to this tenant",
-        needs: "Domain.ReadWrite.All, Exchange.ManageAsApp with the role Exchange Administrator",
-        undo: if row.is_some() { "set the values of before".into() } else { format!("remove the domain {name}") },
-        severity: Severity::High,
-        waits_for: None,
-        calls: vec![Call::AcceptedDomain],
-        prior: row.cloned(),
+    let action = if row.is_some() { Action::Change } else { Action::Create };
+    let undo = if row.is_some() { "set the values of before".into() } else { format!("remove the domain {name}") };
+    let needs = "Domain.ReadWrite.All, Exchange.ManageAsApp with the role Exchange Administrator";
+    (!values.is_empty()).then(|| {
+        Change::new(action, format!("accepted domain {name}"), "it ties our certificate to this tenant", needs)
+            .of(values)
+            .graded(Severity::High)
+            .undone_by(undo)
+            .by(vec![Call::AcceptedDomain])
+            .was(row)
     })
 }
 
@@ -96,17 +148,14 @@ fn of_one_at(wanted: &Wanted, observed: &Observed, places: Option<&mut Places>) 
     }
     let row = observed.find(wanted.kind, wanted.name);
     let (kind, name) = (wanted.kind, wanted.name);
-    let change = |action, values: Vec<ValueChange>, undo: String, call: (String, Row)| Change {
-        severity: grade(action, kind, name, &values),
-        action,
-        object: format!("{} “{name}”", called(kind)),
-        values,
-        why: wanted.why,
-        needs: NEEDS,
-        undo,
-        waits_for: None,
-        calls: vec![Call::Exchange { cmdlet: call.0, parameters: call.1 }],
-        prior: row.cloned(),
+    let change = |action, values: Vec<ValueChange>, undo: String, call: (String, Row)| {
+        let severity = grade(action, kind, name, &values);
+        Change::new(action, object_of(kind, name), wanted.why, NEEDS_EXCHANGE)
+            .of(values)
+            .graded(severity)
+            .undone_by(undo)
+            .by(vec![Call::Exchange { cmdlet: call.0, parameters: call.1 }])
+            .was(row)
     };
     let Some(row) = row else {
         return vec![created(wanted, places, change)];
@@ -199,62 +248,14 @@ impl Places {
             cmdlet: format!("Set-{}", rules::KIND),
             parameters: object(json!({"Identity": name, "Priority": first + n})),
         };
-        (seen != wanted).then(|| Change {
-            action: Action::Move,
-            object: "the order of our mail flow rules".into(),
-            values: vec![ValueChange { name: "Priority".into(), before: json!(seen), after: json!(wanted) }],
-            why: "the rule that takes our mark off comes after those that look for it",
-            needs: NEEDS,
-            undo: "Set-TransportRule with the priorities of before".into(),
-            severity: grade::ORDER,
-            waits_for: None,
-            calls: wanted.iter().enumerate().map(call).collect(),
-            prior: None,
+        (seen != wanted).then(|| {
+            let order = vec![ValueChange { name: "Priority".into(), before: json!(seen), after: json!(wanted) }];
+            let why = "the rule that takes our mark off comes after those that look for it";
+            Change::new(Action::Move, "the order of our mail flow rules".into(), why, NEEDS_EXCHANGE)
+                .of(order)
+                .graded(grade::ORDER)
+                .undone_by("Set-TransportRule with the priorities of before")
+                .by(wanted.iter().enumerate().map(call).collect())
         })
-    }
-}
-
-/// Taking everything back: the way out first; what is still on its way back needs the connector, the domain and the
-/// strip rule until then. Only what is there or unknown is removed.
-pub(crate) fn removal(tenant: &Tenant, observed: &Observed) -> Vec<Change> {
-    let order = [
-        (rules::KIND, rules::INBOUND, "closes the way out for mail from outside"),
-        (rules::KIND, rules::OUTBOUND, "closes the way out for mail of the tenant's users"),
-        (outbound_connector::KIND, outbound_connector::NAME, "no rule uses it any more"),
-        (rules::KIND, rules::STRIP, "mail that was on its way has come back without our mark"),
-        (inbound_connector::KIND, inbound_connector::NAME, "nothing comes back any more"),
-    ];
-    let mut out = Vec::new();
-    for (kind, name, why) in order {
-        let row = observed.find(kind, name);
-        if row.is_none() && observed.rows(kind).is_ok() {
-            continue;
-        }
-        let identity = row.and_then(|r| r.get("Guid").cloned()).unwrap_or_else(|| name.into());
-        let parameters = object(json!({"Identity": identity, "Confirm": false}));
-        let cmdlet = format!("Remove-{kind}");
-        out.push(gone(format!("{} “{name}”", called(kind)), why, NEEDS, Call::Exchange { cmdlet, parameters }, row));
-    }
-    let name = &tenant.connector_domain;
-    let rows = observed.accepted_domains.as_ref().ok();
-    let row = rows.and_then(|rows| rows.iter().find(|r| text(r, "DomainName").eq_ignore_ascii_case(name)));
-    // Graph may still know a domain that Exchange no longer shows; removing what is gone is a success
-    let why = "our certificate is no longer tied to this tenant";
-    out.push(gone(format!("accepted domain {name}"), why, "Domain.ReadWrite.All", Call::RemoveDomain, row));
-    out
-}
-
-fn gone(object: String, why: &'static str, needs: &'static str, call: Call, row: Option<&Row>) -> Change {
-    Change {
-        action: Action::Remove,
-        object,
-        values: Vec::new(),
-        why,
-        needs,
-        undo: "posthouse tenant connect sets it up again".into(),
-        severity: Severity::Low,
-        waits_for: None,
-        calls: vec![call],
-        prior: row.cloned(),
     }
 }

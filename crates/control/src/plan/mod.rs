@@ -7,16 +7,17 @@
 mod compare;
 mod observe;
 mod preflight;
+mod removal;
 mod text;
 
-pub(crate) use compare::{of_one, order, removal, routes_mail};
-pub(crate) use observe::{Observed, observe, observe_only};
+pub(crate) use compare::{object_of, of_one, order, routes_mail, wanted};
+pub(crate) use observe::{NEEDS, Observed, observe, observe_rules, text};
+pub(crate) use removal::{Before, removal};
 pub(crate) use text::text_of;
 
-use compare::{changes, wanted};
-
 use crate::objects::application::App;
-use crate::{ControlError, Result, Settings};
+use crate::objects::exchange::object;
+use crate::{ControlError, Result, Settings, limits};
 use aws_lc_rs::digest::{SHA256, digest};
 use m365::{Client, Identity, Row};
 use serde::Serialize;
@@ -41,22 +42,48 @@ pub enum Action {
     Disable,
     Move,
     Remove,
+    /// As it was before we came.
+    Restore,
+    Wait,
 }
 
 /// One request that a change takes; may carry secrets and is never shown.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) enum Call {
-    Exchange { cmdlet: String, parameters: Row },
+    Exchange {
+        cmdlet: String,
+        parameters: Row,
+    },
     AcceptedDomain,
     RemoveDomain,
+    /// A new certificate beside the one that is used.
+    NewCredential,
+    /// Certificates that are not used any more are taken off.
+    OldCredentials,
+    /// The certificate by which mail comes back, as the issuer has it now.
+    ReturnCertificate,
+    Unsubscribe,
+    /// Until nothing is under way to us any more.
+    Drain,
+    /// Properties of the application.
+    Application(Row),
+    RemoveApplication,
 }
 
 impl Call {
+    pub(crate) fn exchange(cmdlet: impl Into<String>, parameters: Value) -> Call {
+        Call::Exchange { cmdlet: cmdlet.into(), parameters: object(parameters) }
+    }
     pub(crate) fn name(&self) -> &str {
         match self {
             Call::Exchange { cmdlet, .. } => cmdlet,
             Call::AcceptedDomain => "POST /domains, verify, Set-AcceptedDomain",
             Call::RemoveDomain => "DELETE /domains",
+            Call::NewCredential | Call::OldCredentials | Call::Application(_) => "PATCH /applications",
+            Call::ReturnCertificate => "the issuer of certificates",
+            Call::Unsubscribe => "POST subscriptions/stop",
+            Call::Drain => "Get-MessageTraceV2",
+            Call::RemoveApplication => "DELETE /applications",
         }
     }
 }
@@ -72,6 +99,8 @@ pub struct Change {
     pub undo: String,
     /// How sure it is that protection is impaired while it is not so.
     pub severity: Severity,
+    /// Mail flows and is checked without it: its failure is told and stops nothing else.
+    pub optional: bool,
     /// What must be true before it may be carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
@@ -82,11 +111,55 @@ pub struct Change {
     pub(crate) prior: Option<Row>,
 }
 
+impl Change {
+    pub(crate) fn new(action: Action, object: String, why: &'static str, needs: &'static str) -> Change {
+        Change {
+            action,
+            object,
+            values: Vec::new(),
+            why,
+            needs,
+            undo: String::new(),
+            severity: Severity::Low,
+            optional: false,
+            waits_for: None,
+            calls: Vec::new(),
+            prior: None,
+        }
+    }
+    pub(crate) fn of(mut self, values: Vec<ValueChange>) -> Change {
+        self.values = values;
+        self
+    }
+    pub(crate) fn graded(mut self, severity: Severity) -> Change {
+        self.severity = severity;
+        self
+    }
+    pub(crate) fn undone_by(mut self, undo: impl Into<String>) -> Change {
+        self.undo = undo.into();
+        self
+    }
+    pub(crate) fn by(mut self, calls: Vec<Call>) -> Change {
+        self.calls = calls;
+        self
+    }
+    pub(crate) fn was(mut self, prior: Option<&Row>) -> Change {
+        self.prior = prior.cloned();
+        self
+    }
+    pub(crate) fn optional(mut self) -> Change {
+        self.optional = true;
+        self
+    }
+}
+
 /// An object that could not be read.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unknown {
     pub object: String,
     pub because: String,
+    /// Without it mail flows and is checked all the same.
+    pub optional: bool,
 }
 
 /// Something of others that gets in the way, or will; ours to tell, not to change.
@@ -126,6 +199,10 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.unknown.is_empty()
     }
+    /// What must be known before anything is changed.
+    pub(crate) fn unknown_that_counts(&self) -> Option<&Unknown> {
+        self.unknown.iter().find(|u| !u.optional)
+    }
 }
 
 /// The tenant and the application that acts in it.
@@ -140,16 +217,54 @@ pub(crate) async fn acting(id: TenantId, store: &Store) -> Result<(Tenant, Ident
 /// Reads the tenant, compares, and writes the plan down so that it can be approved by its id.
 pub async fn plan(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
     let (tenant, app) = acting(id, store).await?;
-    let observed = observe(client, &app, store).await?;
-    written_down(store, made(&tenant, settings, &observed)?).await
+    of_tenant(&wished(tenant, store).await?, &app, client, store, settings).await
+}
+
+/// The plan for a tenant as somebody wishes it, which nobody has written down yet.
+pub async fn plan_wish(tenant: &Tenant, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
+    let (_, app) = acting(tenant.id, store).await?;
+    of_tenant(&wished(tenant.clone(), store).await?, &app, client, store, settings).await
+}
+
+pub(crate) async fn of_tenant(
+    tenant: &Tenant,
+    app: &Identity,
+    client: &Client,
+    store: &Store,
+    settings: &Settings,
+) -> Result<Plan> {
+    let observed = observe(client, app, store, settings, tenant).await?;
+    written_down(store, made(tenant, settings, &observed)?).await
 }
 
 /// What taking everything back would do; the same steps as `posthouse tenant disconnect`.
-pub async fn plan_removal(id: TenantId, client: &Client, store: &Store) -> Result<Plan> {
+pub async fn plan_removal(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
     let (tenant, app) = acting(id, store).await?;
-    let observed = observe(client, &app, store).await?;
-    let changes = removal(&tenant, &observed);
-    written_down(store, Plan::new(&tenant, changes, observed.unknown(), Vec::new())?).await
+    of_removal(&tenant, &app, client, store, settings).await
+}
+
+pub(crate) async fn of_removal(
+    tenant: &Tenant,
+    app: &Identity,
+    client: &Client,
+    store: &Store,
+    settings: &Settings,
+) -> Result<Plan> {
+    let observed = observe(client, app, store, settings, tenant).await?;
+    let receipts: Vec<_> = store.receipts(tenant.id).await?.into_iter().map(|(_, r)| r).collect();
+    let changes = removal(tenant, settings, &observed, &Before(&receipts));
+    written_down(store, Plan::new(tenant, changes, observed.unknown(), Vec::new())?).await
+}
+
+/// The tenant as wished now: a secret that nothing can carry any more is not wished any more.
+async fn wished(mut tenant: Tenant, store: &Store) -> Result<Tenant> {
+    let before = jiff::Timestamp::now().as_second() - limits::SECRET_OVERLAP_SECS;
+    let mut known = store.tenant(tenant.id).await?.unwrap_or_else(|| tenant.clone());
+    if known.pass.retire(before) | known.route.retire(before) {
+        store.put_tenant(&known).await?;
+        (tenant.pass, tenant.route) = (known.pass, known.route);
+    }
+    Ok(tenant)
 }
 
 async fn written_down(store: &Store, plan: Plan) -> Result<Plan> {
@@ -160,8 +275,7 @@ async fn written_down(store: &Store, plan: Plan) -> Result<Plan> {
 
 /// Pure: the tenant as wished, the tenant as read.
 pub(crate) fn made(tenant: &Tenant, settings: &Settings, observed: &Observed) -> Result<Plan> {
-    let wanted = wanted(tenant, &settings.gateway_hostname);
-    let changes = changes(tenant, &wanted, observed);
+    let changes = compare::changes(tenant, settings, observed);
     Plan::new(tenant, changes, observed.unknown(), preflight::notices(observed))
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn notices(observed: &Observed) -> Vec<Notice> {
     if let Ok(rules) = &observed.rules {
         out.extend(of_rules(rules, observed));
     }
+    out.extend(observed.find(inbound_connector::KIND, inbound_connector::NAME).and_then(of_our_own_way_back));
     for row in observed.inbound_connectors.iter().flatten().filter(|r| !is_ours(r, observed, inbound_connector::KIND)) {
         out.extend(of_inbound(row));
     }
@@ -40,7 +41,29 @@ pub(crate) fn notices(observed: &Observed) -> Vec<Notice> {
         out.extend(of_outbound(row));
     }
     out.extend(observed.organization.iter().flatten().flat_map(of_organization));
+    out.extend(observed.journal_rules.iter().flatten().filter_map(of_journal_rule));
     out
+}
+
+fn of_journal_rule(row: &Row) -> Option<Notice> {
+    let on = row.get("Enabled") != Some(&Value::Bool(false));
+    on.then(|| Notice {
+        object: format!("journal rule “{}”", text(row, "Name")),
+        found: format!("sends copies to {}", words(row, "JournalEmailAddress")),
+        // transport.md F3.24
+        advice: "a message that goes through Posthouse passes Exchange Online twice: expect it twice in the archive, and let the archive drop what has the same Message-ID",
+        severity: None,
+    })
+}
+
+/// Microsoft or somebody else switched it off; which of the two, only Microsoft's support knows.
+fn of_our_own_way_back(row: &Row) -> Option<Notice> {
+    (row.get("Enabled") == Some(&Value::Bool(false))).then(|| Notice {
+        object: format!("inbound connector “{}”", inbound_connector::NAME),
+        found: "is disabled: Microsoft creates it so in some new, trial and developer tenants".into(),
+        advice: "try the plan; where Microsoft answers that it can't be enabled, ask Microsoft support to enable it",
+        severity: None,
+    })
 }
 
 fn is_ours(row: &Row, observed: &Observed, kind: &str) -> bool {

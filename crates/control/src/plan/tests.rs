@@ -2,11 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::objects::exchange::{Wanted, object};
+use crate::objects::application::{Application, MAIL_FLOW};
+use crate::objects::exchange::Wanted;
+use crate::objects::permissions::{Granted, needed};
 use crate::objects::rules::tests::contoso;
 use crate::objects::{inbound_connector, outbound_connector, rules};
+use m365::{Claims, Service};
 use serde_json::json;
-use tenant::{Routing, Stage};
+use store::Receipt;
+use tenant::{ExchangeRights, Routing, Stage};
 
 const GATEWAY: &str = "gw.example";
 
@@ -19,28 +23,85 @@ fn row(wanted: &Wanted) -> Row {
     row
 }
 
+/// 2026-11-24, in seconds since 1970.
+const NOW: i64 = 1_795_478_400;
+
+fn settings() -> Settings {
+    Settings {
+        zone: "connect.example".into(),
+        gateway_hostname: GATEWAY.into(),
+        issuer: crate::CertificateIssuer::Directory("nowhere".into()),
+        public_client_id: String::new(),
+        resolver: None,
+        roots: std::sync::Arc::new(rustls::RootCertStore::empty()),
+        return_port: 25,
+        arc_sealer: Some("connect.example".into()),
+        sending_infrastructure: Some("192.0.2.1".into()),
+        egress_address: None,
+    }
+}
+
+/// The application as it should be, its certificate good for so many days.
+fn application(days: i64) -> Application {
+    let app = json!({"object_id": "o", "app_id": "a", "principal_id": "p", "thumbprint_sha256": vec![0; 32], "key_pem": "k", "certificate_der": [1], "until": NOW + days * 86_400, "complete": true});
+    let row = json!({"displayName": MAIL_FLOW.name, "signInAudience": "AzureADMyOrg", "notes": "Made by Posthouse (posthouse tenant connect). Removed by posthouse tenant disconnect.", "keyCredentials": [{}], "passwordCredentials": []});
+    Application::Seen { row: object(row), app: Box::new(serde_json::from_value(app).unwrap()) }
+}
+
+/// What tokens say when everything is granted but these.
+fn granted_but(missing: &[&str]) -> Granted {
+    let roles: Vec<String> = needed(ExchangeRights::RoleGroup)
+        .into_iter()
+        .map(|p| p.name.to_owned())
+        .filter(|n| !missing.contains(&n.as_str()))
+        .collect();
+    let wids = if missing.contains(&"Exchange Administrator") {
+        vec![]
+    } else {
+        vec!["29232cdf-9323-42fd-ade2-1d097af3e4de".to_owned()]
+    };
+    let all = [Service::Graph, Service::Exchange, Service::Activity];
+    Granted(all.into_iter().map(|s| (s, Ok(Claims { roles: roles.clone(), wids: wids.clone() }))).collect())
+}
+
 /// The tenant exactly as it should be, as Exchange shows it.
 fn as_it_should_be(t: &Tenant) -> Observed {
     let [inbound, outbound, strip] = rules::all(t, rules::Takes::Rollout);
+    let spoof = |kind: &str| {
+        object(
+            json!({"Identity": format!("spoof-{kind}"), "Action": "Allow", "SpoofedUser": "*", "SendingInfrastructure": "192.0.2.1", "SpoofType": kind}),
+        )
+    };
     Observed {
         accepted_domains: Ok(vec![object(json!({"DomainName": t.connector_domain, "DomainType": "InternalRelay"}))]),
         inbound_connectors: Ok(vec![row(&inbound_connector::desired(t))]),
         outbound_connectors: Ok(vec![row(&outbound_connector::desired(GATEWAY))]),
         rules: Ok([inbound, outbound, strip].iter().map(row).collect()),
-        organization: Ok(vec![object(json!({"IsDehydrated": false, "RejectDirectSend": false}))]),
-        known: std::collections::BTreeMap::new(),
+        arc: Ok(vec![object(json!({"ArcTrustedSealers": "others.example,connect.example"}))]),
+        spoof_items: Ok(vec![spoof("External"), spoof("Internal")]),
+        audit_config: Ok(vec![object(json!({"UnifiedAuditLogIngestionEnabled": true}))]),
+        ..nothing_of_ours()
     }
 }
 
 fn nothing_of_ours() -> Observed {
     let none = || Ok(Vec::new());
     Observed {
+        at: NOW,
+        application: application(300),
+        granted: granted_but(&[]),
         accepted_domains: none(),
         inbound_connectors: none(),
         outbound_connectors: none(),
         rules: none(),
-        organization: none(),
+        organization: Ok(vec![object(json!({"IsDehydrated": false, "RejectDirectSend": false}))]),
+        arc: Ok(vec![object(json!({"ArcTrustedSealers": null}))]),
+        spoof_items: none(),
+        audit_config: Ok(vec![object(json!({"UnifiedAuditLogIngestionEnabled": false}))]),
+        journal_rules: none(),
         known: std::collections::BTreeMap::new(),
+        issuable_until: None,
+        rotate: crate::Rotate::default(),
     }
 }
 
@@ -49,9 +110,7 @@ fn proven() -> Tenant {
 }
 
 fn planned(tenant: &Tenant, observed: &Observed) -> Plan {
-    let wanted = wanted(tenant, GATEWAY);
-    let changes = changes(tenant, &wanted, observed);
-    Plan::new(tenant, changes, observed.unknown(), preflight::notices(observed)).unwrap()
+    made(tenant, &settings(), observed).unwrap()
 }
 
 fn foreign_rule(name: &str, more: serde_json::Value) -> Row {
@@ -113,7 +172,28 @@ fn situations() -> Vec<Situation> {
         s("unknown: everything", |_, o| {
             let e = || Err("Exchange Online refuses the application (403)".into());
             (o.accepted_domains, o.inbound_connectors, o.outbound_connectors, o.rules, o.organization) = (e(), e(), e(), e(), e());
+            (o.arc, o.spoof_items, o.audit_config, o.journal_rules) = (e(), e(), e(), e());
         }),
+        s("unknown: permissions at one service", |_, o| o.granted.0[2].1 = Err("the activity feed did not answer in time".into())),
+        s("a journal rule of somebody", |_, o| o.journal_rules = Ok(vec![object(json!({"Name": "Archive", "JournalEmailAddress": "journal@archive.example", "Enabled": true}))])),
+        s("dehydrated, and nothing of ours yet", |t, o| { t.routing = Routing::Off; *o = nothing_of_ours(); set(&mut o.organization, 0, "IsDehydrated", json!(true)); }),
+        s("tamper: a role and a permission revoked", |_, o| o.granted = granted_but(&["Exchange Administrator", "ActivityFeed.Read"])),
+        s("tamper: the application was deleted", |_, o| {
+            o.application = Application::Absent("AADSTS700016: Application with identifier 'a' was not found".into());
+            let e = || Err("AADSTS700016: Application with identifier 'a' was not found".into());
+            (o.accepted_domains, o.inbound_connectors, o.outbound_connectors, o.rules, o.organization) = (e(), e(), e(), e(), e());
+            o.granted = Granted(Vec::new());
+        }),
+        s("tamper: somebody added a secret to our application", |_, o| { if let Application::Seen { row, .. } = &mut o.application { row.insert("passwordCredentials".into(), json!([{"keyId": "x"}])); } }),
+        s("tamper: ARC sealer and spoof entries removed, audit log off", |_, o| {
+            o.arc = Ok(vec![object(json!({"ArcTrustedSealers": ["others.example"]}))]);
+            o.spoof_items = Ok(Vec::new());
+            o.audit_config = Ok(vec![object(json!({"UnifiedAuditLogIngestionEnabled": false}))]);
+        }),
+        s("the application's certificate ends in forty days", |_, o| o.application = application(40)),
+        s("the application's certificate ends in five days", |_, o| o.application = application(5)),
+        s("somebody wants the application's certificate renewed", |_, o| o.rotate.application = true),
+        s("secrets are being rotated", |t, o| stage(t, o, |t| { t.pass.next = Some(tenant::Secret::new("dddd")); t.route.next = Some(tenant::Secret::new("eeee")); })),
         s("tamper: rules audited, disabled, excepted, swapped", |_, o| {
             set(&mut o.rules, 0, "Mode", json!("Audit"));
             set(&mut o.rules, 0, "State", json!("Disabled"));
@@ -153,24 +233,46 @@ fn golden_plans() {
     }
 }
 
+fn receipt(object: &str, prior: serde_json::Value) -> Receipt {
+    Receipt {
+        plan: String::new(),
+        by: "connect".into(),
+        step: String::new(),
+        object: object.into(),
+        call: String::new(),
+        prior,
+        answer: Receipt::DONE.into(),
+    }
+}
+
 #[test]
 fn golden_removals() {
-    let removal_of = |name: &str, change: &dyn Fn(&mut Observed)| {
+    let removal_of = |name: &str, receipts: &[Receipt], change: &dyn Fn(&mut Observed)| {
         let tenant = proven();
         let mut observed = as_it_should_be(&tenant);
         change(&mut observed);
-        let plan = Plan::new(&tenant, removal(&tenant, &observed), observed.unknown(), Vec::new()).unwrap();
+        let changes = removal(&tenant, &settings(), &observed, &Before(receipts));
+        let plan = Plan::new(&tenant, changes, observed.unknown(), Vec::new()).unwrap();
         insta::assert_snapshot!(name, format!("{name}\n\n{plan}"));
     };
-    removal_of("removal of all", &|_| ());
-    removal_of("removal of what is left after half a removal", &|o| {
+    removal_of("removal of all", &[], &|_| ());
+    removal_of("removal of what is left after half a removal", &[], &|o| {
         o.rules = Ok(Vec::new());
         o.outbound_connectors = Ok(Vec::new());
     });
-    removal_of("removal while rules cannot be read", &|o| o.rules = Err("Exchange Online answered 504".into()));
-    removal_of("removal leaves what belongs to others", &|o| {
+    removal_of("removal while rules cannot be read", &[], &|o| o.rules = Err("Exchange Online answered 504".into()));
+    removal_of("removal leaves what belongs to others", &[], &|o| {
         vendor(o, "Mimecast", "eu-smtp.mimecast.com");
     });
+    let before = [
+        receipt(
+            "outbound connector “Posthouse to gateway”",
+            json!({"Name": "Posthouse to gateway", "ConnectorType": "Partner", "SmartHosts": ["old.example"], "UseMXRecord": false, "Enabled": true}),
+        ),
+        receipt("trusted ARC sealer connect.example", json!({"ArcTrustedSealers": "connect.example"})),
+        receipt("audit log of the tenant", json!({"UnifiedAuditLogIngestionEnabled": false})),
+    ];
+    removal_of("removal puts back what was there before", &before, &|_| ());
 }
 
 /// An approved plan is another one as soon as anything that it would write or was based on differs.

@@ -12,6 +12,8 @@ fn word(action: Action) -> &'static str {
         Action::Disable => "disable",
         Action::Move => "put right",
         Action::Remove => "remove",
+        Action::Restore => "put back",
+        Action::Wait => "wait for",
     }
 }
 

@@ -3,16 +3,18 @@
 
 mod text;
 
+use crate::apply::as_applied;
+use crate::look::{Look, look};
 use crate::measured::{Fact, Measured, measured};
-use crate::objects::{application, rules};
-use crate::watch::{Look, look};
+use crate::objects::{application::App, rules};
+use crate::probe::{self, ProbeResult};
+use crate::watch::LAST_LOOK;
 use crate::{Result, Settings, limits, plan};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use m365::{Client, Row};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{Alert, JourneyFilter, Looked, Outcome, Pause, Severity, Store};
+use store::{Alert, Pause, Severity, Store};
 use tenant::{Direction, Rollout, Routing, Stage, Tenant, TenantId};
 
 /// The stage that the rules in the tenant have now.
@@ -22,21 +24,22 @@ pub struct Stages {
     pub outbound: Stage,
 }
 
+/// What the watch wrote down when it looked for the last time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastLook {
+    pub at: Timestamp,
+    /// Differences that it saw.
+    pub drift: u64,
+    /// What it could not read.
+    pub unknown: u64,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Watching {
     pub paused: Option<Pause>,
     pub self_heal: bool,
     /// `None`: the watch of `posthouse serve` has not looked yet.
-    pub last_look: Option<Looked>,
-}
-
-/// The newest probe of a direction.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProbeSeen {
-    pub direction: Direction,
-    pub sent: Timestamp,
-    /// The gateway had it and handed it back.
-    pub came_back: bool,
+    pub last_look: Option<LastLook>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -51,7 +54,8 @@ pub struct Status {
     pub set_up: Fact<Look>,
     pub measured: Fact<Measured>,
     pub watch: Watching,
-    pub probes: Vec<ProbeSeen>,
+    /// What the newest probes showed.
+    pub probes: Vec<ProbeResult>,
     /// Not acknowledged, of high severity; permissions that were lost are among them.
     pub alerts: Vec<Alert>,
     pub held: usize,
@@ -68,7 +72,8 @@ pub struct Status {
 pub async fn status(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Status> {
     let (tenant, _) = plan::acting(id, store).await?;
     let set_up = look(id, client, store, settings).await.map_or_else(|e| Fact::unknown(e.to_string()), Fact::Seen);
-    let measured = measured(&tenant, client, store, settings, set_up.seen(), limits::MEASURED_SPAN).await;
+    let in_effect = as_applied(store, tenant.clone()).await?;
+    let measured = measured(&in_effect, client, store, settings, set_up.seen(), limits::MEASURED_SPAN).await;
     let mut status = Status {
         tenant: id,
         label: tenant.label.clone(),
@@ -82,17 +87,20 @@ pub async fn status(id: TenantId, client: &Client, store: &Store, settings: &Set
         watch: Watching {
             paused: store.paused(id).await?,
             self_heal: tenant.policy.self_heal,
-            last_look: store.looked(id).await?,
+            last_look: serde_json::from_value(store.step(id, LAST_LOOK).await?.unwrap_or_default()).ok(),
         },
-        probes: probes(id, store).await?,
+        probes: probe::last_results(store, id).await?,
         alerts: open_alerts(id, store).await?,
         held: store.held(Some(id)).await?.len(),
         certificate_ends: end_of(&tenant.certificate.chain_pem),
-        credential_ends: credential_end(&store.step(id, application::RECEIPT).await?.unwrap_or_default()),
+        credential_ends: App::known(store, id).await?.and_then(|app| end_at(app.credential.until)),
         wrong: Vec::new(),
         unknown: Vec::new(),
     };
     (status.wrong, status.unknown) = (wrong(&status, &tenant), unknown(&status));
+    if in_effect.rollout != tenant.rollout {
+        status.wrong.push(format!("the stages wished are not applied: posthouse plan {}", tenant.label));
+    }
     Ok(status)
 }
 
@@ -125,17 +133,6 @@ fn stage(rule: Option<&Row>) -> Stage {
     }
 }
 
-async fn probes(id: TenantId, store: &Store) -> Result<Vec<ProbeSeen>> {
-    let mut all = Vec::new();
-    for probe in store.last_probes(id).await? {
-        let filter = JourneyFilter { tenant: Some(id), probe: Some(probe.token), ..JourneyFilter::default() };
-        let journeys = store.journeys(&filter).await?;
-        let came_back = journeys.iter().any(|j| j.outcome == Outcome::HandedBack);
-        all.push(ProbeSeen { direction: probe.direction, sent: probe.created, came_back });
-    }
-    Ok(all)
-}
-
 async fn open_alerts(id: TenantId, store: &Store) -> Result<Vec<Alert>> {
     let mut alerts = store.alerts().await?;
     alerts.retain(|a| a.tenant == Some(id) && a.severity == Severity::High && a.acknowledged.is_none());
@@ -143,14 +140,12 @@ async fn open_alerts(id: TenantId, store: &Store) -> Result<Vec<Alert>> {
 }
 
 fn end_of(chain_pem: &str) -> Option<Timestamp> {
-    smtp::tls::not_after(chain_pem).and_then(|secs| Timestamp::from_second(secs).ok())
+    smtp::tls::not_after(chain_pem).and_then(end_at)
 }
 
-/// The receipt has the certificate's octets as a list of numbers.
-fn credential_end(receipt: &Value) -> Option<Timestamp> {
-    let octets = receipt["certificate_der"].as_array()?.iter().map(|v| v.as_u64().and_then(|n| u8::try_from(n).ok()));
-    let der: Vec<u8> = octets.collect::<Option<_>>()?;
-    end_of(&format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der)))
+/// 0 stands for “not written down”.
+fn end_at(secs: i64) -> Option<Timestamp> {
+    Timestamp::from_second(secs).ok().filter(|_| secs > 0)
 }
 
 fn wrong(status: &Status, tenant: &Tenant) -> Vec<String> {
@@ -170,6 +165,7 @@ fn wrong(status: &Status, tenant: &Tenant) -> Vec<String> {
             out.push(format!("{skipped} {}bound messages of the last hour did not come by", direction.as_str()));
         }
     }
+    out.extend(status.probes.iter().filter_map(|p| p.wrong.clone()));
     out.extend(status.alerts.iter().map(|a| format!("alert {}: {}", a.id, a.subject)));
     let soon = status.at + limits::EXPIRY_SOON;
     for (what, end) in [("return certificate", status.certificate_ends), ("credential", status.credential_ends)] {
@@ -192,7 +188,9 @@ fn unknown(status: &Status) -> Vec<String> {
     add("set-up", status.set_up.because());
     add("mail", status.measured.because());
     if let Some(look) = status.set_up.seen() {
-        out.extend(look.unknown.iter().map(|u| format!("{}: unknown because {}", u.object, u.because)));
+        out.extend(
+            look.unknown.iter().filter(|u| !u.optional).map(|u| format!("{}: unknown because {}", u.object, u.because)),
+        );
     }
     out
 }

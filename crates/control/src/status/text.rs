@@ -18,7 +18,10 @@ impl Display for Status {
         self.set_up(f)?;
         self.watching(f)?;
         for probe in &self.probes {
-            let became = if probe.came_back { "came back" } else { "DID NOT COME BACK" };
+            let became = match &probe.wrong {
+                Some(wrong) => format!("FAILED: {wrong}"),
+                None => format!("made the way in {:.1} s", probe.seconds),
+            };
             writeln!(f, "  probe        {}bound, sent {:.0}: {became}", probe.direction.as_str(), probe.sent)?;
         }
         for alert in &self.alerts {
@@ -112,7 +115,7 @@ impl Status {
     fn watching(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let heal = if self.watch.self_heal { "on" } else { "off" };
         let look = match &self.watch.last_look {
-            Some(l) => format!("last looked {:.0}: {} differ, {} unknown", l.at, l.differs, l.unknown),
+            Some(l) => format!("last looked {:.0}: {} differ, {} unknown", l.at, l.drift, l.unknown),
             None => "has not looked yet (posthouse serve does)".into(),
         };
         let pause = match &self.watch.paused {

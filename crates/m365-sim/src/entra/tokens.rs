@@ -37,10 +37,14 @@ pub(super) async fn endpoint(
     body: Bytes,
 ) -> Response {
     let form = fields(&body);
-    let fault =
-        door.world.state().take_fault("entra", &format!("token {}", form.get("grant_type").map_or("", String::as_str)));
+    let fault = crate::trouble::strike(
+        &mut door.world.state(),
+        "entra",
+        &format!("token {}", form.get("grant_type").map_or("", String::as_str)),
+        false,
+    );
     if let Some(fault) = fault {
-        return crate::server::faulty(&fault).await;
+        return fault.answer("entra", "POST").await;
     }
     let granted = match form.get("grant_type").map(String::as_str) {
         None => Err(TokenError::missing("grant_type")),
@@ -462,8 +466,8 @@ fn delegated(door: &Door, mut who: SignedIn, scope: Option<String>) -> Result<Va
         .ok_or_else(|| TokenError::tenant_not_found(&who.tenant.to_string()))?;
     let user = t
         .users
-        .iter()
-        .find(|u| u.id == who.user && u.enabled)
+        .by_id(who.user)
+        .filter(|u| u.enabled)
         .ok_or_else(|| TokenError::new(400, "invalid_grant", 50057, "The user account is disabled."))?;
     let granted = granted_scopes(t, who.client, resource_id, who.user);
     let wanted: Vec<&String> = asked.iter().filter(|a| *a != ".default").collect();

@@ -1,26 +1,22 @@
-//! Connectors, accepted domains, recipients, trace (wire.md 8.1, 8.2, 8.4, 8.5, 8.10).
+//! Connectors, accepted domains, recipients (wire.md 8.1, 8.2, 8.4, 8.5).
 
 use super::parameters::{self, Parameters};
-use super::{CmdletError, Output, Run};
+use super::run::{Run, row};
+use super::{CmdletError, Output};
 use crate::world::{Tenant, User};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 const NAME_MAX: usize = 64;
-
-pub fn row(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
-}
+/// Rows a list returns unless ResultSize says otherwise.
+const RESULT_SIZE: usize = 1000;
 
 /// One of the three date forms that are recorded.
 pub fn stamp(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.0000000+00:00").to_string()
 }
 
-fn stamp_z(at: jiff::Timestamp) -> String {
+pub fn stamp_z(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.0000000Z").to_string()
 }
 
@@ -46,7 +42,7 @@ pub fn pick(rows: Vec<Map<String, Value>>, p: &Parameters, run: &Run<'_>) -> Res
         Some(text) => text.parse().map_err(|_| {
             CmdletError::transformation("ResultSize", text, "Microsoft.Exchange.Data.Unlimited`1[System.UInt32]", &[])
         })?,
-        None => super::RESULT_SIZE,
+        None => RESULT_SIZE,
     };
     let cut = rows.len() > limit;
     let mut output = Output::rows(rows.into_iter().take(limit).collect());
@@ -56,7 +52,7 @@ pub fn pick(rows: Vec<Map<String, Value>>, p: &Parameters, run: &Run<'_>) -> Res
     Ok(output)
 }
 
-pub fn get(list: &[Map<String, Value>], p: &Parameters, run: &Run<'_>, _what: &str) -> Result<Output, CmdletError> {
+pub fn get(list: &[Map<String, Value>], p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
     let scoped = p.flag("IsTransportRuleScoped");
     let rows = list
         .iter()
@@ -66,7 +62,11 @@ pub fn get(list: &[Map<String, Value>], p: &Parameters, run: &Run<'_>, _what: &s
     pick(rows, p, run)
 }
 
-fn new_object(list: &[Map<String, Value>], p: &Parameters, run: &Run<'_>) -> Result<Map<String, Value>, CmdletError> {
+pub fn new_object(
+    list: &[Map<String, Value>],
+    p: &Parameters,
+    run: &Run<'_>,
+) -> Result<Map<String, Value>, CmdletError> {
     let name = p.text("Name").unwrap_or_default();
     if name.trim().is_empty() || name.chars().count() > NAME_MAX {
         return Err(CmdletError::business(
@@ -289,13 +289,10 @@ pub fn get_mailboxes(t: &Tenant, p: &Parameters, run: &Run<'_>, recipient: bool)
             && (kinds.is_empty() || kinds.iter().any(|k| k.eq_ignore_ascii_case(&u.mailbox_type)))
     });
     if let Some(identity) = p.text("Identity") {
-        let found = t.users.iter().find(|u| {
-            !u.mailbox_type.is_empty()
-                && (u.id.to_string() == identity
-                    || u.upn.eq_ignore_ascii_case(&identity)
-                    || u.addresses.iter().any(|a| a.eq_ignore_ascii_case(&identity)))
-        });
+        let by_id = identity.parse().ok().and_then(|id| t.users.by_id(id));
+        let found = by_id.or_else(|| t.users.by_name(&identity));
         return found
+            .filter(|u| !u.mailbox_type.is_empty())
             .map(|u| Output::rows(vec![show_mailbox(u, recipient)]))
             .ok_or_else(|| CmdletError::not_found(&identity));
     }
@@ -328,47 +325,14 @@ pub fn get_groups(
 
 pub fn get_members(t: &Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     let identity = p.text("Identity").unwrap_or_default();
-    let group = t
-        .groups
-        .iter()
-        .find(|g| {
-            g.id.to_string() == identity
-                || g.display_name.eq_ignore_ascii_case(&identity)
-                || g.mail.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(&identity))
-        })
+    let by_id = identity.parse().ok().and_then(|id| t.groups.by_id(id));
+    let group = by_id
+        .or_else(|| t.groups.by_name(&identity))
+        .or_else(|| t.groups.iter().find(|g| g.display_name.eq_ignore_ascii_case(&identity)))
         .ok_or_else(|| CmdletError::not_found(&identity))?;
     let member = |id: &Uuid| {
-        t.users
-            .iter()
-            .find(|u| u.id == *id)
-            .map(|u| show_mailbox(u, true))
-            .or_else(|| t.groups.iter().find(|g| g.id == *id).map(show_group))
+        let user = t.users.by_id(*id).map(|u| show_mailbox(u, true));
+        user.or_else(|| t.groups.by_id(*id).map(show_group))
     };
     Ok(Output::rows(group.members.iter().filter_map(member).collect()))
-}
-
-pub fn message_trace(p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
-    let wanted = |key: &str, value: &str| {
-        p.list(key).is_empty()
-            || p.list(key)
-                .iter()
-                .any(|w| w.trim_matches(['<', '>']).eq_ignore_ascii_case(value.trim_matches(['<', '>'])))
-    };
-    let mut last: Vec<Map<String, Value>> = Vec::new();
-    for entry in run.trace.iter().filter(|e| {
-        wanted("MessageId", &e.message_id)
-            && wanted("RecipientAddress", &e.recipient)
-            && wanted("SenderAddress", &e.sender)
-    }) {
-        // one line a message and recipient: the newest status wins
-        last.retain(|r| {
-            !(r.get("MessageTraceId").and_then(Value::as_str) == Some(&entry.network_message_id)
-                && r.get("RecipientAddress").and_then(Value::as_str) == Some(&entry.recipient))
-        });
-        let at = jiff::Timestamp::from_second(entry.at).map(stamp_z).unwrap_or_default();
-        last.push(row(json!({"MessageTraceId": entry.network_message_id, "MessageId": format!("<{}>", entry.message_id.trim_matches(['<', '>'])), "Received": at, "SenderAddress": entry.sender, "RecipientAddress": entry.recipient, "FromIP": entry.from_ip, "ToIP": "", "Subject": entry.subject, "Status": entry.status, "Size": 0})));
-    }
-    last.reverse();
-    last.retain(|r| wanted("Status", r.get("Status").and_then(Value::as_str).unwrap_or_default()));
-    Ok(Output::rows(last))
 }

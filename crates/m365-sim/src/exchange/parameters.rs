@@ -1,5 +1,9 @@
 //! Which parameters a cmdlet has and which values they take: Microsoft's documented table (August 2026),
 //! reduced to name, type and "mandatory", with the enumerations written out.
+//!
+//! The cloud parameters are those of the cmdlet's own page in MicrosoftDocs/office-docs-powershell
+//! (`exchange/exchange-ps/ExchangePowerShell/<cmdlet>.md`, read 2026-08; the roles' and spoof items' pages 2026-11).
+//! Where a cmdlet has parameter sets, only what all of them need is mandatory.
 
 use super::CmdletError;
 use serde_json::{Map, Value};
@@ -13,7 +17,7 @@ static TABLE: LazyLock<BTreeMap<String, Vec<Row>>> =
     LazyLock::new(|| serde_json::from_str(include_str!("cmdlets.json")).unwrap_or_default());
 
 /// Tolerated everywhere (wire.md 7.2).
-const COMMON: [&str; 6] = ["ErrorAction", "WarningAction", "Verbose", "Debug", "Confirm", "WhatIf"];
+pub const COMMON: [&str; 6] = ["ErrorAction", "WarningAction", "Verbose", "Debug", "Confirm", "WhatIf"];
 
 const ENUMS: &[(&str, &str, &[&str])] = &[
     (
@@ -85,6 +89,11 @@ const ENUMS: &[(&str, &str, &[&str])] = &[
         &["Wrap", "Ignore", "Reject"],
     ),
     (
+        "JournalRuleScopeType",
+        "Microsoft.Exchange.MessagingPolicies.Journaling.JournalRuleScopeType",
+        &["Internal", "External", "Global"],
+    ),
+    (
         "RecipientAddressType",
         "Microsoft.Exchange.MessagingPolicies.Rules.RecipientAddressType",
         &["Original", "Resolved"],
@@ -95,8 +104,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     TABLE.keys().map(String::as_str)
 }
 
-pub fn known(cmdlet: &str) -> bool {
-    TABLE.keys().any(|k| k.eq_ignore_ascii_case(cmdlet))
+/// The cmdlet as the table writes it.
+pub fn known(cmdlet: &str) -> Option<&'static str> {
+    names().find(|name| name.eq_ignore_ascii_case(cmdlet))
 }
 
 /// The parameter names of a cmdlet, as its objects' properties are called.
@@ -186,6 +196,21 @@ fn convert(name: &str, kind: &str, value: &Value) -> Result<Value, CmdletError> 
             .map(|n| Value::from(*n))
             .ok_or_else(|| CmdletError::transformation(name, &text, full, names));
     }
+    // documented as text, taken as enumerations (pages of the spoof items, 2026-08)
+    let words: Option<&[&str]> = match name {
+        "SpoofType" => Some(&["External", "Internal"]),
+        "SubjectFilterType" => Some(&["Contains", "EndsWith", "StartsWith"]),
+        _ => None,
+    };
+    if let Some(names) = words {
+        let text = shown(value);
+        let full = format!("Microsoft.Exchange.Management.FfoReporting.{name}");
+        return names
+            .iter()
+            .find(|n| n.eq_ignore_ascii_case(&text))
+            .map(|n| Value::from(*n))
+            .ok_or_else(|| CmdletError::transformation(name, &text, &full, names));
+    }
     if name == "SetAuditSeverity" {
         let (text, names) = (shown(value), ["DoNotAudit", "Low", "Medium", "High"]);
         return names.iter().find(|n| n.eq_ignore_ascii_case(&text)).map(|n| Value::from(*n)).ok_or_else(|| {
@@ -197,10 +222,12 @@ fn convert(name: &str, kind: &str, value: &Value) -> Result<Value, CmdletError> 
             Value::Bool(_) => Ok(value.clone()),
             other => Err(CmdletError::transformation(name, &shown(other), "System.Boolean", &[])),
         },
-        "Int16" | "Int32" | "UInt32" => match value.as_i64().or_else(|| value.as_str().and_then(|s| s.parse().ok())) {
-            Some(number) => Ok(number.into()),
-            None => Err(CmdletError::transformation(name, &shown(value), "System.Int32", &[])),
-        },
+        "Int16" | "Int32" | "UInt32" | "Int" => {
+            match value.as_i64().or_else(|| value.as_str().and_then(|s| s.parse().ok())) {
+                Some(number) => Ok(number.into()),
+                None => Err(CmdletError::transformation(name, &shown(value), "System.Int32", &[])),
+            }
+        }
         "SclValue" => match value
             .as_i64()
             .or_else(|| value.as_str().and_then(|s| s.parse().ok()))
@@ -214,7 +241,7 @@ fn convert(name: &str, kind: &str, value: &Value) -> Result<Value, CmdletError> 
                 &[],
             )),
         },
-        "MultiValuedProperty" | "String[]" | "Word[]" | "Pattern[]" | "RecipientIdParameter[]" => match value {
+        _ if kind == "MultiValuedProperty" || kind.ends_with("[]") => match value {
             Value::Array(_) | Value::Object(_) => Ok(value.clone()),
             Value::String(one) => Ok(Value::from(vec![one.clone()])),
             other => Err(CmdletError::transformation(

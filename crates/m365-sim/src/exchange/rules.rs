@@ -2,7 +2,8 @@
 
 use super::objects::{self, stamp};
 use super::parameters::{self, Parameters};
-use super::{CmdletError, Output, Run};
+use super::run::Run;
+use super::{CmdletError, Output};
 use crate::world::Tenant;
 use serde_json::{Map, Value};
 use uuid::Uuid;

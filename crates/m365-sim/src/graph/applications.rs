@@ -47,7 +47,7 @@ pub fn route(request: &Request<'_>) -> Answered {
     let method = request.method.as_str();
     match (method, path.as_slice()) {
         ("GET", ["applications"]) => list_applications(request),
-        ("POST", ["applications"]) => create_application(request),
+        ("POST", ["applications"]) => create_application(request, None),
         ("GET", ["applications", key]) => request.needs(&READ).and_then(|()| {
             request.tenant(|t| application(t, key).map(|n| Answer::Json(200, show_application(&t.applications[n]))))
         }),
@@ -60,6 +60,7 @@ pub fn route(request: &Request<'_>) -> Answered {
             request.tenant(|t| {
                 let n = application(t, key)?;
                 t.applications[n].credentials.retain(|c| c.secret.is_none() || c.key_id.to_string() != id);
+                request.audit(t, "Update application – Certificates and secrets management", key, &Value::Null);
                 Ok(Answer::Empty)
             })
         }
@@ -101,12 +102,12 @@ pub fn route(request: &Request<'_>) -> Answered {
         ("DELETE", ["servicePrincipals", _, "appRoleAssignedTo" | "appRoleAssignments", id]) => {
             request.needs(&GRANT)?;
             request.tenant(|t| {
-                let before = t.app_role_assignments.len();
-                t.app_role_assignments.retain(|a| a.id != **id);
-                if t.app_role_assignments.len() == before {
-                    return Err(Refusal::not_found(id));
-                }
-                request.audit(t, "Remove app role assignment from service principal", id, &Value::Null);
+                let n =
+                    t.app_role_assignments.iter().position(|a| a.id == **id).ok_or_else(|| Refusal::not_found(id))?;
+                let gone = t.app_role_assignments.remove(n);
+                let shown = show_assignment(t, &gone);
+                let client = gone.principal.to_string();
+                request.audit(t, "Remove app role assignment from service principal", &client, &shown);
                 Ok(Answer::Empty)
             })
         }
@@ -146,21 +147,25 @@ pub fn route(request: &Request<'_>) -> Answered {
         ("DELETE", ["oauth2PermissionGrants", id]) => {
             request.needs(&["DelegatedPermissionGrant.ReadWrite.All", "Directory.AccessAsUser.All"])?;
             request.tenant(|t| {
-                let before = t.permission_grants.len();
-                t.permission_grants.retain(|g| g.id != **id);
-                if t.permission_grants.len() == before { Err(Refusal::not_found(id)) } else { Ok(Answer::Empty) }
+                let n = t.permission_grants.iter().position(|g| g.id == **id).ok_or_else(|| Refusal::not_found(id))?;
+                let gone = t.permission_grants.remove(n);
+                let client = gone.client.to_string();
+                request.audit(t, "Remove delegated permission grant", &client, &show_grant(&gone));
+                Ok(Answer::Empty)
             })
         }
         _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
     }
 }
 
+/// By object id, `appId='…'` or `uniqueName='…'`.
 fn application(t: &Tenant, key: &str) -> Result<usize, Refusal> {
-    let app_id = key.strip_prefix("appId=");
-    t.applications
-        .iter()
-        .position(|a| app_id.map_or(a.id.to_string() == key, |id| a.app_id.to_string() == id))
-        .ok_or_else(|| Refusal::not_found(key))
+    let is = |a: &Application| match key.split_once('=') {
+        Some(("appId", id)) => a.app_id.to_string() == id,
+        Some(("uniqueName", name)) => a.other.get("uniqueName").and_then(Value::as_str) == Some(name),
+        _ => a.id.to_string() == key,
+    };
+    t.applications.iter().position(is).ok_or_else(|| Refusal::not_found(key))
 }
 
 fn principal(t: &Tenant, key: &str) -> Result<usize, Refusal> {
@@ -222,14 +227,14 @@ fn certificates(request: &Request<'_>, keys: &Value) -> Result<Vec<Credential>, 
         .collect()
 }
 
-fn create_application(request: &Request<'_>) -> Answered {
+fn create_application(request: &Request<'_>, unique_name: Option<&str>) -> Answered {
     request.needs(&[WRITE.as_slice(), OWNED.as_slice()].concat())?;
     let display_name = request.text("displayName")?;
     if request.body.get("passwordCredentials").and_then(Value::as_array).is_some_and(|p| !p.is_empty()) {
         return Err(Refusal::bad("New password credentials must be generated with service actions."));
     }
     let credentials = certificates(request, &request.body["keyCredentials"])?;
-    let other: Map<String, Value> = request
+    let mut other: Map<String, Value> = request
         .body
         .as_object()
         .into_iter()
@@ -242,6 +247,7 @@ fn create_application(request: &Request<'_>) -> Answered {
         })
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
+    other.extend(unique_name.map(|name| ("uniqueName".to_owned(), name.into())));
     let redirects = request.body["web"]["redirectUris"]
         .as_array()
         .into_iter()
@@ -270,8 +276,9 @@ fn create_application(request: &Request<'_>) -> Answered {
     };
     request.tenant(|t| {
         let shown = show_application(&application);
-        request.audit(t, "Add application", &application.id.to_string(), &request.body);
+        let id = application.id.to_string();
         t.applications.push(application);
+        request.audit(t, "Add application", &id, &request.body);
         Ok(Answer::Json(201, shown))
     })
 }
@@ -286,7 +293,7 @@ fn add_owner(request: &Request<'_>, key: &str) -> Answered {
         .ok_or_else(|| Refusal::bad("Invalid URL in '@odata.id'."))?;
     request.tenant(|t| {
         let n = application(t, key)?;
-        if !t.users.iter().any(|u| u.id == owner) && !t.service_principals.iter().any(|s| s.id == owner) {
+        if t.users.by_id(owner).is_none() && !t.service_principals.iter().any(|s| s.id == owner) {
             return Err(Refusal::not_found(&owner.to_string()));
         }
         if t.applications[n].owners.contains(&owner) {
@@ -300,7 +307,14 @@ fn add_owner(request: &Request<'_>, key: &str) -> Answered {
     })
 }
 
+/// Documented: PATCH by a unique name creates what is not there if the caller prefers so (Graph, "Upsert application").
 fn patch_application(request: &Request<'_>, key: &str) -> Answered {
+    let missing = request.tenant(|t| Ok(application(t, key).is_err()))?;
+    if let Some(name) =
+        key.strip_prefix("uniqueName=").filter(|_| missing && request.prefer.contains("create-if-missing"))
+    {
+        return create_application(request, Some(name));
+    }
     writing(request, key)?;
     let credentials = if request.body["keyCredentials"].is_array() {
         Some(certificates(request, &request.body["keyCredentials"])?)
@@ -367,11 +381,15 @@ fn delete_application(request: &Request<'_>, key: &str) -> Answered {
     writing(request, key)?;
     request.tenant(|t| {
         let n = application(t, key)?;
-        let app_id = t.applications.remove(n).app_id;
+        let gone = t.applications.remove(n);
+        let app_id = gone.app_id;
         if let Some(id) = t.service_principals.iter().find(|s| s.app_id == app_id).map(|s| s.id) {
             forget_principal(t, id);
+            let named = json!({"displayName": gone.display_name, "appId": app_id});
+            request.audit(t, "Remove service principal", &id.to_string(), &named);
         }
-        request.audit(t, "Delete application", key, &Value::Null);
+        let named = json!({"displayName": gone.display_name, "appId": app_id});
+        request.audit(t, "Delete application", &gone.id.to_string(), &named);
         Ok(Answer::Empty)
     })
 }
@@ -384,9 +402,10 @@ fn delete_principal(request: &Request<'_>, key: &str) -> Answered {
     }
     request.tenant(|t| {
         let n = principal(t, key)?;
-        let id = t.service_principals[n].id;
-        forget_principal(t, id);
-        request.audit(t, "Remove service principal", key, &Value::Null);
+        let gone = t.service_principals[n].clone();
+        forget_principal(t, gone.id);
+        let named = json!({"displayName": gone.display_name, "appId": gone.app_id});
+        request.audit(t, "Remove service principal", &gone.id.to_string(), &named);
         Ok(Answer::Empty)
     })
 }
@@ -405,8 +424,9 @@ fn create_principal(request: &Request<'_>) -> Answered {
         let display_name = t.applications.iter().find(|a| a.app_id == app_id).map(|a| a.display_name.clone()).ok_or_else(|| Refusal::bad(format!("When using this permission, the backing application of the service principal being created must in the local tenant: '{app_id}'.")))?;
         let new = ServicePrincipal { id: Uuid::new_v4(), app_id, display_name, account_enabled: true, app_roles: vec![], scopes: vec![], names: vec![app_id.to_string()], first_party: false, visible_from };
         let shown = show_principal(&new);
-        request.audit(t, "Add service principal", &new.id.to_string(), &request.body);
+        let id = new.id.to_string();
         t.service_principals.push(new);
+        request.audit(t, "Add service principal", &id, &request.body);
         Ok(Answer::Json(201, shown))
     })
 }

@@ -4,6 +4,7 @@ use super::roles::{READ_ROLES, show_role};
 use super::{Answer, Answered, Refusal, Request};
 use crate::world::{Group, Mailbox, Tenant, User};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 const READ_USERS: [&str; 5] = [
@@ -92,10 +93,9 @@ pub fn show_group(g: &Group) -> Value {
 }
 
 fn find_user<'t>(t: &'t Tenant, key: &str) -> Result<&'t User, Refusal> {
-    t.users
-        .iter()
-        .find(|u| u.id.to_string() == key || u.upn.eq_ignore_ascii_case(key))
-        .ok_or_else(|| Refusal::not_found(key))
+    let by_id = key.parse().ok().and_then(|id| t.users.by_id(id));
+    let found = by_id.or_else(|| t.users.by_name(key).filter(|u| u.upn.eq_ignore_ascii_case(key)));
+    found.ok_or_else(|| Refusal::not_found(key))
 }
 
 pub fn objects(request: &Request<'_>) -> Answered {
@@ -104,7 +104,7 @@ pub fn objects(request: &Request<'_>) -> Answered {
     match path.as_slice() {
         ["users"] if get => {
             request.needs(&READ_USERS)?;
-            request.tenant(|t| Ok(Answer::List("users", t.users.iter().map(show_user).collect())))
+            request.tenant(|t| Ok(Answer::List("users", request.shown(&t.users, show_user))))
         }
         ["users", key] if get => {
             request.needs(&READ_USERS)?;
@@ -131,7 +131,7 @@ pub fn objects(request: &Request<'_>) -> Answered {
         }
         ["groups"] if get => {
             request.needs(&READ_GROUPS)?;
-            request.tenant(|t| Ok(Answer::List("groups", t.groups.iter().map(show_group).collect())))
+            request.tenant(|t| Ok(Answer::List("groups", request.shown(&t.groups, show_group))))
         }
         ["groups", key] if get => {
             request.needs(&READ_GROUPS)?;
@@ -143,11 +143,11 @@ pub fn objects(request: &Request<'_>) -> Answered {
                 let group = find_group(t, key)?;
                 let mut ids = t.groups[group].members.clone();
                 if *kind == "transitiveMembers" {
+                    let mut seen: HashSet<Uuid> = ids.iter().copied().collect();
                     let mut n = 0;
                     while n < ids.len() {
-                        let inner = t.groups.iter().find(|g| g.id == ids[n]).map(|g| g.members.clone());
-                        let new: Vec<Uuid> = inner.into_iter().flatten().filter(|m| !ids.contains(m)).collect();
-                        ids.extend(new);
+                        let inner = t.groups.by_id(ids[n]).map(|g| g.members.as_slice()).unwrap_or_default();
+                        ids.extend(inner.iter().filter(|m| seen.insert(**m)));
                         n += 1;
                     }
                 }
@@ -165,12 +165,12 @@ pub fn objects(request: &Request<'_>) -> Answered {
 }
 
 fn find_group(t: &Tenant, key: &str) -> Result<usize, Refusal> {
-    t.groups.iter().position(|g| g.id.to_string() == key).ok_or_else(|| Refusal::not_found(key))
+    key.parse().ok().and_then(|id| t.groups.at(id)).ok_or_else(|| Refusal::not_found(key))
 }
 
 fn member(t: &Tenant, id: Uuid) -> Option<Value> {
-    let user = t.users.iter().find(|u| u.id == id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
-    user.or_else(|| t.groups.iter().find(|g| g.id == id).map(|g| typed(show_group(g), "#microsoft.graph.group")))
+    let user = t.users.by_id(id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
+    user.or_else(|| t.groups.by_id(id).map(|g| typed(show_group(g), "#microsoft.graph.group")))
 }
 
 /// People come and go: users, groups, members.
@@ -188,7 +188,7 @@ fn change(request: &Request<'_>, path: &[&str]) -> Answered {
                 if !t.domains.iter().any(|d| d.is_verified && d.id == domain) {
                     return Err(Refusal::bad("The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization."));
                 }
-                if t.users.iter().any(|u| u.upn == upn || u.addresses.contains(&upn)) {
+                if t.users.by_name(&upn).is_some() {
                     return Err(Refusal::bad("Another object with the same value for property userPrincipalName already exists."));
                 }
                 let user = User { id: Uuid::new_v4(), upn: upn.clone(), display_name, password, addresses: vec![upn.clone()], enabled, mailbox_type: "UserMailbox".into() };

@@ -59,10 +59,9 @@ fn list(request: &Request<'_>, user: &str, folder: Option<&(&str, &str)>) -> Ans
 }
 
 fn mailbox<'t>(t: &'t Tenant, key: &str) -> Result<&'t Mailbox, Refusal> {
-    let user = t
-        .users
-        .iter()
-        .find(|u| u.id.to_string() == key || u.upn.eq_ignore_ascii_case(key))
+    let by_id = key.parse().ok().and_then(|id| t.users.by_id(id));
+    let user = by_id
+        .or_else(|| t.users.by_name(key).filter(|u| u.upn.eq_ignore_ascii_case(key)))
         .ok_or_else(|| Refusal::new(404, "ErrorInvalidUser", format!("The requested user '{key}' is invalid.")))?;
     let address = user.addresses.first().filter(|_| !user.mailbox_type.is_empty());
     address.and_then(|a| t.mailboxes.get(a)).ok_or_else(|| {

@@ -8,8 +8,10 @@ mod messages;
 mod roles;
 pub use domains::mx_host;
 
-use crate::audit::AuditRecord;
+use crate::audit::{self, AuditRecord};
 use crate::entra::bearer::{Caller, authorise};
+use crate::history;
+use crate::trouble;
 use crate::world::{Tenant, World};
 use axum::Router;
 use axum::body::Bytes;
@@ -27,6 +29,12 @@ pub struct Door {
     pub world: World,
     pub base: Arc<str>,
     pub dns: SocketAddr,
+}
+
+impl Door {
+    pub fn new(world: World, base: &str, dns: SocketAddr) -> Door {
+        Door { world, base: base.into(), dns }
+    }
 }
 
 /// What an operation answers, before headers are put on it.
@@ -79,7 +87,11 @@ pub struct Request<'a> {
     pub path: Vec<String>,
     pub query: BTreeMap<String, String>,
     pub body: Value,
+    /// The header `Prefer`.
+    pub prefer: String,
     pub delays: Delays,
+    /// Rows on a page unless `$top` says otherwise (Q26).
+    pub page_size: usize,
 }
 
 /// Propagation delays at the time of the request, in seconds (Q1–Q3).
@@ -102,14 +114,27 @@ impl Request<'_> {
     pub fn now(&self) -> i64 {
         self.door.world.clock.unix()
     }
-    /// Runs on the caller's tenant under the lock.
+    /// The rows of a long list; only those that the page shows are written out, unless a filter has to see all.
+    pub fn shown<T>(&self, all: &[T], show: impl Fn(&T) -> Value) -> Vec<Value> {
+        let page = page_of(&self.query, self.page_size, 999).ok().filter(|_| !self.query.contains_key("$filter"));
+        let seen = |n: usize| page.is_none_or(|(from, top)| (from..from + top).contains(&n));
+        all.iter().enumerate().map(|(n, one)| if seen(n) { show(one) } else { Value::Null }).collect()
+    }
+    /// Runs on the caller's tenant under the lock; who only reads may see an earlier state (Q36).
     pub fn tenant<T>(&self, work: impl FnOnce(&mut Tenant) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        let mut state = self.door.world.state();
-        let id = self.caller.tenant;
+        let mut guard = self.door.world.state();
+        let state = &mut *guard;
+        let (id, now) = (self.caller.tenant, self.door.world.clock.now());
         let tenant = state.tenants.iter_mut().find(|t| t.id == id).ok_or_else(|| {
             Refusal::new(404, "Directory_ObjectNotFound", "Unable to read the company information from the directory.")
         })?;
-        work(tenant)
+        if self.method != Method::GET {
+            history::put_aside(tenant, now, &state.switches);
+            return work(tenant);
+        }
+        let lag = if self.caller.everything { 0 } else { state.switches.graph_replication_delay_secs };
+        let view = history::graph(tenant, now, lag);
+        history::reading(tenant, view, work)
     }
     /// The object that a `…/$ref` request names.
     pub fn referenced(&self) -> Result<Uuid, Refusal> {
@@ -120,28 +145,35 @@ impl Request<'_> {
     pub fn text(&self, key: &str) -> Result<String, Refusal> {
         self.body[key].as_str().map(str::to_owned).ok_or_else(|| Refusal::bad(format!("A value without a type name was found and no expected type is available; property '{key}' is expected to be a string.")))
     }
-    pub fn audit(&self, t: &mut Tenant, activity: &str, object: &str, parameters: &Value) {
-        let parameters = parameters
+    pub fn audit(&self, t: &mut Tenant, activity: &str, object: &str, parameters_of: &Value) {
+        let parameters = parameters_of
             .as_object()
             .map(|m| m.iter().filter(|(k, _)| *k != "keyCredentials").map(|(k, v)| (k.clone(), v.clone())).collect())
             .unwrap_or_default();
+        let name = parameters_of["displayName"].as_str().unwrap_or_default();
+        let target = audit::target(t, activity, object, name);
+        let object_id = if matches!(target.kind.as_str(), "Other" | "User") { object } else { target.id.as_str() };
         t.audit.push(AuditRecord {
             id: Uuid::new_v4(),
             at: self.now(),
             workload: "AzureActiveDirectory".into(),
             operation: activity.into(),
-            object_id: object.into(),
+            object_id: object_id.into(),
             user_id: self.caller.user.clone().unwrap_or_else(|| self.caller.display_name.clone()),
             app_id: Some(self.caller.app_id),
+            actor: Some(self.caller.object_id),
+            by_app: self.caller.user.is_none(),
             client_ip: self.caller.client_ip.clone(),
             succeeded: true,
             parameters,
+            in_feed: t.settings.ingestion.is_on(self.now()),
+            targets: vec![target],
         });
     }
 }
 
-pub fn router(world: World, base: &str, dns: SocketAddr) -> Router {
-    Router::new().fallback(serve).with_state(Door { world, base: base.into(), dns })
+pub fn router(door: Door) -> Router {
+    Router::new().fallback(serve).with_state(door)
 }
 
 async fn serve(
@@ -151,19 +183,37 @@ async fn serve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let id = Uuid::new_v4().to_string();
-    let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
-    let path = percent_decode(uri.path());
-    let fault = door.world.state().take_fault("graph", &format!("{method} {path}"));
-    if let Some(fault) = fault {
-        return crate::server::faulty(&fault).await;
+    let asked = format!("{method} {}", percent_decode(uri.path()));
+    let struck = trouble::strike(&mut door.world.state(), "graph", &asked, method != Method::GET);
+    if let Some(trouble) = struck.as_ref().filter(|t| !t.after) {
+        return trouble.answer("graph", method.as_str()).await;
     }
     let caller = match authorise(&door.world, &headers, "https://graph.microsoft.com") {
         Ok(caller) => caller,
         Err(refused) => return refused,
     };
+    let id = Uuid::new_v4().to_string();
+    let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
+    let prefer = headers.get("prefer").and_then(|p| p.to_str().ok()).unwrap_or_default();
+    let answered = carry_out(&door, caller, method.clone(), &uri, prefer, &body).await;
+    if let Some(trouble) = struck {
+        return trouble.answer("graph", method.as_str()).await;
+    }
+    with_headers(respond(&door, answered, &id, &client_id), &id, &client_id)
+}
+
+/// One request of somebody who is known; also the way of the control door's administrator.
+pub async fn carry_out(
+    door: &Door,
+    caller: Caller,
+    method: Method,
+    uri: &axum::http::Uri,
+    prefer: &str,
+    body: &[u8],
+) -> Result<Finished, Refusal> {
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let path = percent_decode(uri.path());
     let segments: Vec<String> = path.trim_matches('/').split('/').skip(1).map(str::to_owned).collect();
     let mut path = addressed(segments);
     let counting = path.len() > 1 && path.last().is_some_and(|s| s == "$count");
@@ -177,27 +227,28 @@ async fn serve(
         path.splice(0..1, ["users".to_owned(), user.clone()]);
     }
     let body = if body.is_empty() {
-        Ok(Value::Null)
+        Value::Null
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|e| Refusal::new(400, "BadRequest", format!("Unable to read JSON request payload. {e}")))
+        serde_json::from_slice(body)
+            .map_err(|e| Refusal::new(400, "BadRequest", format!("Unable to read JSON request payload. {e}")))?
     };
-    let answered = match body {
-        Ok(body) => {
-            let delays = {
-                let switches = &door.world.state().switches;
-                Delays {
-                    consent: switches.entra_consent_delay_secs,
-                    role: switches.entra_role_delay_secs,
-                    key: switches.entra_key_delay_secs,
-                }
-            };
-            let request = Request { delays, door: &door, caller, method, path, query: query.clone(), body };
-            route(&request).await.and_then(|answer| finish(&request, &uri, counting, answer))
-        }
-        Err(refusal) => Err(refusal),
+    let (delays, page_size) = {
+        let switches = &door.world.state().switches;
+        let delays = Delays {
+            consent: switches.entra_consent_delay_secs,
+            role: switches.entra_role_delay_secs,
+            key: switches.entra_key_delay_secs,
+        };
+        (delays, switches.graph_page_size)
     };
-    let mut response = match answered {
+    let prefer = prefer.to_owned();
+    let request = Request { delays, page_size, door, caller, method, path, query, prefer, body };
+    let answer = route(&request).await?;
+    finish(&request, uri, counting, answer)
+}
+
+fn respond(door: &Door, answered: Result<Finished, Refusal>, id: &str, client_id: &str) -> Response {
+    match answered {
         Ok(Finished { status, body, location }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
             let mut response = match body {
@@ -216,10 +267,13 @@ async fn serve(
             let status = StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST);
             (status, [("content-type", JSON)], Json(error)).into_response()
         }
-    };
+    }
+}
+
+fn with_headers(mut response: Response, id: &str, client_id: &str) -> Response {
     for (name, value) in [
-        ("request-id", id.as_str()),
-        ("client-request-id", client_id.as_str()),
+        ("request-id", id),
+        ("client-request-id", client_id),
         (
             "x-ms-ags-diagnostic",
             "{\"ServerInfo\":{\"DataCenter\":\"West Europe\",\"Slice\":\"E\",\"Ring\":\"5\",\"ScaleUnit\":\"002\",\"RoleInstance\":\"SIM\"}}",
@@ -268,15 +322,15 @@ async fn route(request: &Request<'_>) -> Answered {
 /// What Graph calls JSON (wire.md 2.1).
 const JSON: &str = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 
-enum Body {
+pub enum Body {
     None,
     Text(Vec<u8>),
     Json(Value),
 }
 
-struct Finished {
-    status: u16,
-    body: Body,
+pub struct Finished {
+    pub status: u16,
+    pub body: Body,
     location: Option<String>,
 }
 
@@ -332,20 +386,8 @@ fn page(request: &Request<'_>, uri: &axum::http::Uri, what: &str, rows: Vec<Valu
     let (base, query) = (&request.door.base, &request.query);
     let mail = what == "users/messages";
     // wire.md 2.3: directory 1..999, messages 1..1000 and 10 at a time
-    let (usual, most) = if mail { (10, 1000) } else { (request.door.world.state().switches.graph_page_size, 999) };
-    let top: usize = match query.get("$top") {
-        None => usual,
-        Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| {
-            Refusal::bad(format!("Invalid page size specified: it must be between 1 and {most} inclusive."))
-        })?,
-    };
-    let from = match query.get("$skiptoken") {
-        None => 0,
-        Some(token) => token
-            .strip_prefix("RFNwdAIAAQ")
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(|| Refusal::bad("The skip token is invalid."))?,
-    };
+    let (usual, most) = if mail { (10, 1000) } else { (request.page_size, 999) };
+    let (from, top) = page_of(query, usual, most)?;
     let total = rows.len();
     let page: Vec<Value> = rows.into_iter().skip(from).take(top).map(|row| project(row, query)).collect();
     let mut body = Map::new();
@@ -366,6 +408,24 @@ fn page(request: &Request<'_>, uri: &axum::http::Uri, what: &str, rows: Vec<Valu
     }
     body.insert("value".into(), page.into());
     Ok(body.into())
+}
+
+/// First row and number of rows of the page that is asked for.
+fn page_of(query: &BTreeMap<String, String>, usual: usize, most: usize) -> Result<(usize, usize), Refusal> {
+    let top = match query.get("$top") {
+        None => usual,
+        Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| {
+            Refusal::bad(format!("Invalid page size specified: it must be between 1 and {most} inclusive."))
+        })?,
+    };
+    let from = match query.get("$skiptoken") {
+        None => 0,
+        Some(token) => token
+            .strip_prefix("RFNwdAIAAQ")
+            .and_then(|n| n.parse().ok())
+            .ok_or_else(|| Refusal::bad("The skip token is invalid."))?,
+    };
+    Ok((from, top))
 }
 
 /// Keys that begin with `~` are only there when selected; unknown names are silently nothing (recorded).

@@ -73,7 +73,7 @@ pub fn roles(request: &Request<'_>) -> Answered {
             let n = find(t, key)?;
             let members = t.directory_roles[n].members.clone();
             let member = |(id, _): &(Uuid, i64)| {
-                let user = t.users.iter().find(|u| u.id == *id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
+                let user = t.users.by_id(*id).map(|u| typed(show_user(u), "#microsoft.graph.user"));
                 user.or_else(|| {
                     t.service_principals
                         .iter()
@@ -94,7 +94,8 @@ pub fn roles(request: &Request<'_>) -> Answered {
             if t.directory_roles[n].members.len() == before {
                 return Err(Refusal::not_found(member));
             }
-            request.audit(t, "Remove member from role", member, &Value::Null);
+            let role = json!({"role": t.directory_roles[n].display_name});
+            request.audit(t, "Remove member from role", member, &role);
             Ok(Answer::Empty)
         }),
         ("GET", ["roleManagement", "directory", "roleAssignments"]) => request.tenant(|t| {
@@ -125,7 +126,8 @@ pub fn roles(request: &Request<'_>) -> Answered {
                 if let Some(member) = role.members.iter().map(|(m, _)| *m).find(|m| assignment(role, *m)["id"] == **id)
                 {
                     t.directory_roles[n].members.retain(|(m, _)| *m != member);
-                    request.audit(t, "Remove member from role", &member.to_string(), &Value::Null);
+                    let role = json!({"role": t.directory_roles[n].display_name});
+                    request.audit(t, "Remove member from role", &member.to_string(), &role);
                     return Ok(Answer::Empty);
                 }
             }
@@ -140,7 +142,7 @@ fn assignment(role: &DirectoryRole, member: Uuid) -> Value {
 }
 
 fn join(request: &Request<'_>, t: &mut Tenant, role: usize, object: Uuid) -> Result<(), Refusal> {
-    let known = t.users.iter().any(|u| u.id == object) || t.service_principals.iter().any(|s| s.id == object);
+    let known = t.users.by_id(object).is_some() || t.service_principals.iter().any(|s| s.id == object);
     if !known {
         return Err(Refusal::not_found(&object.to_string()));
     }

@@ -254,9 +254,9 @@ fn members(t: &Tenant, ids: &[Uuid], depth: usize) -> Vec<String> {
     if depth > limits::GROUP_DEPTH_MAX {
         return Vec::new();
     }
-    let one = |id: &Uuid| match t.users.iter().find(|u| u.id == *id) {
+    let one = |id: &Uuid| match t.users.by_id(*id) {
         Some(user) => user.addresses.first().cloned().filter(|_| !user.mailbox_type.is_empty()).into_iter().collect(),
-        None => t.groups.iter().find(|g| g.id == *id).map(|g| members(t, &g.members, depth + 1)).unwrap_or_default(),
+        None => t.groups.by_id(*id).map(|g| members(t, &g.members, depth + 1)).unwrap_or_default(),
     };
     ids.iter().flat_map(one).collect()
 }
@@ -497,6 +497,7 @@ pub fn trace(transport: &Transport, m: &Passing, event: &str, status: &str, deta
             sender: m.envelope.from.clone(),
             recipient: recipient.to_owned(),
             subject: m.subject.clone(),
+            size: m.raw.len(),
             from_ip: m.ip.to_string(),
             pass: m.pass,
             event: event.into(),

@@ -188,9 +188,8 @@ fn sent_to(rule: &Rule, x: &str, s: &Subject<'_>, _: &[u8]) -> Option<bool> {
 
 /// Group conditions match primary addresses only (S33).
 fn member_of(s: &Subject<'_>, address: &str, groups: &[String]) -> bool {
-    let Some(user) =
-        s.tenant.users.iter().find(|u| u.addresses.first().is_some_and(|a| a.eq_ignore_ascii_case(address)))
-    else {
+    let user = s.tenant.users.by_name(address);
+    let Some(user) = user.filter(|u| u.addresses.first().is_some_and(|a| a.eq_ignore_ascii_case(address))) else {
         return false;
     };
     groups

@@ -76,9 +76,14 @@ async fn connect(stage: &Stage) -> Result<tenant::Tenant> {
     let settings = crate::wiring::control_settings(&stage.config)?;
     let login = endpoints["login"].as_str().unwrap_or_default().to_owned();
     let browser = reqwest::Client::builder().tls_certs_only(ca(&endpoints)?).build()?;
-    let wish = control::Wish { tenant: None, sign_in: control::SignIn::DeviceCode, probe_recipient: None };
-    let mut approve = |asked: &[control::Permission]| {
-        say(&format!("  the administrator grants {} permissions", asked.len()));
+    let wish = control::Wish::new(None, control::SignIn::DeviceCode);
+    let mut approve = |asked: control::Asked<'_>| {
+        match asked {
+            control::Asked::Permissions(all) => say(&format!("  the administrator grants {} permissions", all.len())),
+            control::Asked::Plan(plan) => {
+                say(&format!("  the administrator approves plan {} with {} changes", plan.id, plan.changes.len()));
+            }
+        }
         true
     };
     let mut show = |event: control::Event| {

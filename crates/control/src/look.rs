@@ -1,0 +1,178 @@
+//! A tenant as it is against the tenant as it should be: each difference graded, with what it means for mail and who
+//! did it. Reads and tells, and changes nothing.
+
+use crate::apply::as_applied;
+use crate::feed::Feed;
+use crate::objects::{application, arc_sealer, audit_config, credential};
+use crate::plan::{self, Action, Change, Notice, Plan, Unknown};
+use crate::{Result, Settings};
+use m365::Client;
+use serde::Serialize;
+use std::fmt;
+use store::{AlertKind, Severity, Store};
+use tenant::TenantId;
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Drift {
+    pub severity: Severity,
+    pub object: String,
+    /// What is different, in one line.
+    pub what: String,
+    /// What it means for mail now.
+    pub effect: &'static str,
+    /// Who did it, as far as the audit feed says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    #[serde(skip)]
+    pub(crate) kind: AlertKind,
+}
+
+/// A look at one tenant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Look {
+    pub tenant: TenantId,
+    pub display_name: String,
+    pub drift: Vec<Drift>,
+    pub unknown: Vec<Unknown>,
+    /// The plan that repairs it.
+    pub plan: Option<String>,
+}
+
+/// Reads and grades, and changes nothing.
+pub async fn look(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Look> {
+    let plan = plan_as_applied(id, client, store, settings).await?;
+    Ok(graded(&plan, &Feed::known(store, id).await?))
+}
+
+/// Against what was applied last: a wish that nobody carried out yet is no difference that somebody made.
+pub(crate) async fn plan_as_applied(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
+    let (tenant, app) = plan::acting(id, store).await?;
+    let tenant = as_applied(store, tenant).await?;
+    plan::of_tenant(&tenant, &app, client, store, settings).await
+}
+
+pub(crate) fn graded(plan: &Plan, feed: &Feed) -> Look {
+    let of_change = |change: &Change| Drift {
+        severity: change.severity,
+        object: change.object.clone(),
+        what: what(change),
+        effect: effect(change),
+        who: culprit(&change.object, feed),
+        kind: kind(&change.object),
+    };
+    let of_notice = |notice: &Notice| {
+        Some(Drift {
+            severity: notice.severity?,
+            object: notice.object.clone(),
+            what: notice.found.clone(),
+            effect: "mail that it takes is not checked here",
+            who: culprit(&notice.object, feed),
+            kind: AlertKind::Tampered,
+        })
+    };
+    let mut drift: Vec<Drift> = plan.changes.iter().map(of_change).collect();
+    drift.extend(plan.notices.iter().filter_map(of_notice));
+    drift.sort_by_key(|d| std::cmp::Reverse(d.severity));
+    Look {
+        tenant: plan.tenant,
+        display_name: plan.display_name.clone(),
+        drift,
+        unknown: plan.unknown.clone(),
+        plan: (!plan.changes.is_empty()).then(|| plan.id.clone()),
+    }
+}
+
+fn what(change: &Change) -> String {
+    let values = || {
+        let told = change.values.iter().map(|v| format!("{} is {} instead of {}", v.name, v.before, v.after));
+        told.collect::<Vec<_>>().join("; ")
+    };
+    match change.action {
+        Action::Create if change.prior.is_none() && !is_ours(&change.object) => "is gone".into(),
+        Action::Enable if change.object != audit_config::OBJECT => "is disabled".into(),
+        Action::Disable => "is enabled and should not be".into(),
+        Action::Move => "the strip rule does not come last".into(),
+        _ => values(),
+    }
+}
+
+/// The application and what it may do, which Microsoft keeps apart from mail.
+fn is_ours(object: &str) -> bool {
+    object.starts_with("application") || object.starts_with("permission")
+}
+
+fn kind(object: &str) -> AlertKind {
+    let expires = object == credential::OBJECT || object.starts_with("return certificate");
+    match object {
+        _ if expires => AlertKind::CertificateExpires,
+        _ if is_ours(object) => AlertKind::PermissionsLost,
+        _ => AlertKind::Tampered,
+    }
+}
+
+/// Ours are named in quotes, others by their last word.
+fn culprit(object: &str, feed: &Feed) -> Option<String> {
+    let name = object.split(['“', '”']).nth(1).or_else(|| object.rsplit(' ').next()).unwrap_or(object);
+    let operations: &[&str] = match object {
+        audit_config::OBJECT => &["Set-AdminAuditLogConfig"],
+        _ if object.starts_with("the order") => &["TransportRule"],
+        _ if object.starts_with("permission") => &["app role assignment", "Remove member from role", "RoleGroupMember"],
+        _ if object.starts_with("application") => &["service principal", "delete application", "Update application"],
+        _ if object.starts_with("spoof allow") => &["TenantAllowBlockListSpoofItems"],
+        _ if object == arc_sealer::object(name) => &["Set-ArcConfig"],
+        _ if object.contains(application::MAIL_FLOW.name) => &["application"],
+        _ => &[],
+    };
+    feed.culprit(&[name], operations).map(ToString::to_string)
+}
+
+/// What mail is affected, by object; of the most that the severity allows.
+fn effect(change: &Change) -> &'static str {
+    let object = change.object.as_str();
+    match change.severity {
+        _ if object == credential::OBJECT || object.starts_with("return certificate") => {
+            "no mail is affected before it ends"
+        }
+        Severity::Low => "no mail is affected",
+        _ if is_ours(object) => {
+            "mail flows as the rules in the tenant route it, and is checked; nobody watches the set-up, new users are not seen, and disconnecting needs an administrator"
+        }
+        _ if object.starts_with("inbound connector") || object.starts_with("accepted domain") => {
+            "mail that was checked may not come back: Exchange Online keeps it in its queue and tries again for a day"
+        }
+        _ if object.starts_with("outbound connector") => {
+            "mail may not reach the gateway: it waits at Exchange Online, or goes where the connector points now"
+        }
+        _ if object == audit_config::OBJECT => "no mail is affected; who changes something is not known",
+        _ if object.starts_with("spoof allow") => "mail that comes back may be taken for spoofed and end in Junk",
+        _ if object.contains("strip") => "recipients outside see our mark, which ought to stay secret",
+        _ if object.starts_with("the order") => "mail may be sent round twice, and our mark may reach recipients",
+        _ if object.contains("outbound") => "mail of users may leave unchecked, or be sent round twice",
+        _ => "mail from outside may arrive unchecked, or be sent round twice",
+    }
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.drift.len(), self.unknown.len()) {
+            (0, 0) => write!(f, "{}: as it should be", self.display_name)?,
+            (0, _) => write!(f, "{}: nothing wrong in what could be read", self.display_name)?,
+            (1, _) => write!(f, "{}: one thing is not as it should be", self.display_name)?,
+            (n, _) => write!(f, "{}: {n} things are not as they should be", self.display_name)?,
+        }
+        for drift in &self.drift {
+            write!(f, "\n  {:?}: {}: {}\n         {}", drift.severity, drift.object, drift.what, drift.effect)?;
+            if let Some(who) = &drift.who {
+                write!(f, "\n         done by {who}")?;
+            }
+        }
+        for unknown in &self.unknown {
+            write!(f, "\n  ?: {}: unknown because {}", unknown.object, unknown.because)?;
+        }
+        if let Some(plan) = &self.plan {
+            write!(f, "\nrepaired by plan {plan}: posthouse plan {0}; posthouse apply {0} --plan {plan}", self.tenant)?;
+        }
+        Ok(())
+    }
+}
