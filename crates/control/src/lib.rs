@@ -9,8 +9,12 @@ mod connect;
 mod disconnect;
 mod heal;
 mod look;
+mod measured;
 mod plan;
+mod status;
 mod watch;
+
+pub mod notify;
 
 mod drain;
 mod feed;
@@ -39,12 +43,15 @@ pub use error::ControlError;
 pub use events::{Event, State, Step};
 pub use feed::{Act, Feed};
 pub use look::{Drift, Look, look};
+pub use measured::{Fact, Measure, Measured, Reason, Skip, TraceRow, Unseen, skipped, watch_mail};
+pub use notify::{notify, notify_test};
 pub use objects::permissions::{Permission, needed as permissions_needed};
 pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal, plan_wish};
 pub use probe::{ProbeResult, last_results as last_probes};
 pub use proof::{Proof, Shown};
 pub use rotate::{Rotate, rotate_secrets};
 pub use settings::{Settings, SignIn, Wish};
+pub use status::{Status, status};
 pub use watch::{Rhythm, watch};
 pub use work::Asked;
 

@@ -65,3 +65,40 @@ pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1800);
 pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 pub const HEALS_PER_OBJECT: usize = 2;
 pub const HEALS_MAX: usize = 20;
+/// How often the outbox is looked at: other processes write into it, and a second is soon enough for a person.
+pub const NOTICE_LOOK: Duration = Duration::from_secs(1);
+/// Before a notice is tried for the second time; doubled with each try, up to half an hour, for a day. Who has not been
+/// told after a day finds it in the list of alerts.
+pub const NOTICE_AGAIN_FIRST: Duration = Duration::from_secs(2);
+pub const NOTICE_AGAIN_MAX: Duration = Duration::from_secs(1800);
+pub const NOTICE_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+/// One POST; a receiver that works longer should take it first.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// One line to syslog, looking its host up included.
+pub const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the last octet over TCP: a peer that was not there answers with a reset within a round trip.
+pub const SYSLOG_CLOSE: Duration = Duration::from_secs(2);
+/// Every receiver must take 480 octets in a datagram and should take 2048 (RFC 5424 §6.1).
+pub const SYSLOG_DATAGRAM_OCTETS_MAX: usize = 2048;
+/// One message to a smart host.
+pub const NOTICE_MAIL_TIMEOUT: Duration = Duration::from_secs(60);
+/// What `posthouse status` and the watch measure.
+pub const MEASURED_SPAN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// The most that Get-MessageTraceV2 gives at once (wire.md 8.10).
+pub const TRACE_ROWS_A_PAGE: usize = 5000;
+/// Of the 100 questions in 5 minutes that Microsoft allows a tenant (wire.md 8.10), as many for one window: the watch, a
+/// person's status and a probe may ask at the same time. 200,000 lines are the hour of a very large tenant.
+pub const TRACE_PAGES_MAX: usize = 40;
+/// Until a changed rule is in effect everywhere (transport.md 4.2).
+pub const RULE_IN_EFFECT: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
+/// Between two looks of the watch at delivered mail: each may take [`TRACE_PAGES_MAX`] questions of Microsoft's 100 in
+/// 5 minutes.
+pub const UNSEEN_EVERY: Duration = Duration::from_secs(300);
+/// Delivered mail counts as unseen when it is so old: the trace shows a delivery before our journal is written, and
+/// lags by minutes itself.
+pub const UNSEEN_GRACE: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
+/// More than so many hundredths of at least so many messages are no odd one out: protection is off for a part of the mail.
+pub const UNSEEN_PERCENT_HIGH: u64 = 20;
+pub const UNSEEN_MESSAGES_MIN: u64 = 10;
+/// A certificate or credential that ends sooner is not as it should be; renewing takes a person a few days.
+pub const EXPIRY_SOON: jiff::SignedDuration = jiff::SignedDuration::from_hours(14 * 24);

@@ -51,7 +51,16 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
         )
     })?;
     let tenant = &connected.tenant;
-    let direction = seen.routed_direction(tenant).map_err(|why| unproven(received, Some(id), why))?;
+    let direction = match seen.routed_direction(tenant) {
+        Ok(direction) => direction,
+        Err(why) => {
+            tell_of_token(house, tenant, received, &why).await;
+            return Err(unproven(received, Some(id), why));
+        }
+    };
+    if let Some(rotated) = seen.token_of_before(tenant, received) {
+        tell_of_old_token(house, tenant, received, rotated).await;
+    }
     match direction {
         Direction::Inbound => all_recipients_are_here(tenant, received),
         Direction::Outbound => seen.sender_is_here(tenant, received),
@@ -77,6 +86,24 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
         None => None,
     };
     Ok(Attributed { direction, visits, probe, connected })
+}
+
+/// Exchange Online itself says whose message it is, and the rule that sent it here is not as we made it.
+async fn tell_of_token(house: &House, tenant: &Tenant, received: &Received, why: &str) {
+    let text = format!(
+        "a rule of ours was edited: its configuration token is missing or wrong (journey {}: {why}); or another rule sends mail by our connector, or somebody validated that connector in the portal. Such mail is refused for now and waits at Exchange Online for a day. See `posthouse plan {}`",
+        received.id, tenant.label
+    );
+    house.tampered(tenant.id, "the configuration token of a routing rule", &text).await;
+}
+
+async fn tell_of_old_token(house: &House, tenant: &Tenant, received: &Received, rotated: i64) {
+    let since = jiff::Timestamp::from_second(rotated).unwrap_or_default();
+    let text = format!(
+        "a rule of ours still writes the configuration token of before {since} (journey {}): somebody put an old rule back, or it was never changed. Its mail is taken while the old token counts. See `posthouse plan {}`",
+        received.id, tenant.label
+    );
+    house.tampered(tenant.id, "an old configuration token of a routing rule", &text).await;
 }
 
 fn unproven(received: &Received, tenant: Option<TenantId>, why: String) -> Stop {
@@ -120,12 +147,17 @@ struct Seen {
     from: Vec<String>,
     probe: Option<String>,
     own_received: usize,
+    /// The newest Received field, which Exchange Online wrote.
+    newest_received: Option<String>,
 }
 
 impl Seen {
     fn in_header_of(raw: &[u8], hostname: &str) -> Seen {
         let (mut seen, ours) = (Seen::default(), format!("by {hostname} (Posthouse)"));
         for field in HeaderSection::of(raw).fields() {
+            if field.is("Received") {
+                seen.newest_received.get_or_insert_with(|| field.text());
+            }
             if field.is(CROSS_TENANT_ID) {
                 seen.tenants.push(field.text().trim().to_owned());
             } else if field.is(HEADER_ROUTE) {
@@ -167,6 +199,25 @@ impl Seen {
         }
     }
 
+    /// When the token was changed, if this message carries the one of before though Exchange Online had it well after
+    /// the change. What has waited in its queue since before proves nothing.
+    fn token_of_before(&self, tenant: &Tenant, received: &Received) -> Option<i64> {
+        let rotated = tenant.route.since;
+        let proving = self.routes.iter().filter(|r| tenant.route.judge(tenant.id, r).is_some());
+        let old = self.routes.iter().any(|r| tenant.route.is_of_before(tenant.id, r))
+            && proving.clone().all(|r| tenant.route.is_of_before(tenant.id, r));
+        let grace = i64::try_from(limits::OLD_TOKEN_GRACE.as_secs()).unwrap_or(i64::MAX);
+        (old && self.taken_at(received) > rotated.saturating_add(grace)).then_some(rotated)
+    }
+
+    /// When Exchange Online took the message, in seconds since 1970 (RFC 5321 §4.4: the date follows the last semicolon).
+    fn taken_at(&self, received: &Received) -> i64 {
+        let written = self.newest_received.as_deref().and_then(|text| text.rsplit_once(';'));
+        let date =
+            written.and_then(|(_, date)| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date.trim()).ok());
+        date.unwrap_or(received.at).as_second()
+    }
+
     /// Exchange Online stamps its tenant's domain on what its users send; without that stamp the addresses must do.
     fn sender_is_here(&self, tenant: &Tenant, received: &Received) -> Result<(), String> {
         if let Some(org) = &self.originator_org {
@@ -198,5 +249,65 @@ fn all_recipients_are_here(tenant: &Tenant, received: &Received) -> Result<(), S
     match stranger {
         None => Ok(()),
         Some(r) => Err(format!("inbound, but its recipient {} is of no domain of this tenant", r.address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tenant::{MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret};
+
+    fn contoso() -> Tenant {
+        Tenant {
+            id: TenantId(uuid::Uuid::from_u128(7)),
+            label: "contoso".into(),
+            display_name: "Contoso".into(),
+            initial_domain: "contoso.onmicrosoft.com".into(),
+            domains: vec!["contoso.example".into()],
+            connector_domain: "contoso.connect.example".into(),
+            return_host: String::new(),
+            pass: MarkSecrets::new(Secret::new("aaaa")),
+            route: MarkSecrets::new(Secret::new("old")),
+            certificate: ReturnCertificate { chain_pem: String::new(), key_pem: Secret::new("") },
+            policy: Policy::default(),
+            routing: Routing::Proven,
+            rollout: Rollout::default(),
+        }
+    }
+
+    fn received(token: &[String], date: &str) -> Received {
+        let routes: String = token.iter().map(|t| format!("{HEADER_ROUTE}: {t}\r\n")).collect();
+        let raw = format!("Received: from a by b id 1;\r\n {date}\r\n{routes}From: a@x\r\n\r\nx\r\n");
+        Received {
+            id: "j".into(),
+            at: "2026-03-03T00:00:00Z".parse().unwrap(),
+            peer: ([127, 0, 0, 1], 1).into(),
+            helo: String::new(),
+            envelope: mail::Envelope::default(),
+            raw: raw.into(),
+            micros: 0,
+        }
+    }
+
+    #[test]
+    fn an_old_token_is_told_only_of_mail_that_came_well_after_the_change() {
+        let mut tenant = contoso();
+        let old = tenant.route_token(Direction::Inbound);
+        let changed: jiff::Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        tenant.route.previous = Some(std::mem::replace(&mut tenant.route.current, Secret::new("new")));
+        tenant.route.since = changed.as_second();
+        let new = tenant.route_token(Direction::Inbound);
+        let told = |tokens: &[&String], date: &str| {
+            let message = received(&tokens.iter().map(|t| (*t).clone()).collect::<Vec<_>>(), date);
+            Seen::in_header_of(&message.raw, "gw.example").token_of_before(&tenant, &message).is_some()
+        };
+        assert!(told(&[&old], "Mon, 2 Mar 2026 13:00:01 +0000"));
+        assert!(!told(&[&old], "Mon, 2 Mar 2026 12:59:59 +0000"), "a rule may need that long");
+        assert!(!told(&[&old], "Mon, 2 Mar 2026 11:00:00 +0000"), "it waited in the queue");
+        assert!(!told(&[&new], "Mon, 2 Mar 2026 20:00:00 +0000"));
+        // a forged one beside the true one proves nothing
+        assert!(!told(&[&old, &new], "Mon, 2 Mar 2026 20:00:00 +0000"));
+        assert!(told(&[&old, &"v1;nonsense".to_owned()], "nonsense"), "without a date it came now");
     }
 }

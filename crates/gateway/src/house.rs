@@ -8,7 +8,7 @@ use hickory_resolver::TokioResolver;
 use mail_auth::MessageAuthenticator;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use store::{AlertKind, Probe, Store};
+use store::{AlertKind, Probe, Severity, Store};
 use tenant::TenantId;
 use tokio::sync::Semaphore;
 
@@ -38,6 +38,15 @@ impl House {
     pub(crate) async fn raise(&self, alert: &NewAlert) {
         tracing::warn!(kind = ?alert.kind, subject = %alert.subject, text = %alert.text, "alert");
         if let Err(e) = self.store.raise_alert(alert.kind, alert.tenant, &alert.subject, &alert.text).await {
+            tracing::error!(error = %e, "an alert was not written");
+        }
+    }
+
+    /// Mail itself tells that somebody changed a rule of ours. What repeats within an hour is one alert.
+    pub(crate) async fn tampered(&self, tenant: TenantId, subject: &str, text: &str) {
+        tracing::warn!(%tenant, subject, text, "tampered");
+        let raised = self.store.raise_alert_of(Severity::High, AlertKind::Tampered, Some(tenant), subject, text).await;
+        if let Err(e) = raised {
             tracing::error!(error = %e, "an alert was not written");
         }
     }

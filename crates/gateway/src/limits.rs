@@ -61,3 +61,6 @@ pub const PROBE_OCTETS_MAX: usize = 256 * 1024;
 pub const ZONE_TTL_SECS: u32 = 30;
 /// An idle DNS connection over TCP.
 pub const ZONE_TCP_IDLE: Duration = Duration::from_secs(5);
+/// After a new configuration token was written into the rules, the old one is expected for so long: a changed rule takes
+/// up to half an hour to be in effect everywhere (transport.md 4.2), and that again for whatever is slower.
+pub const OLD_TOKEN_GRACE: Duration = Duration::from_secs(3600);

@@ -14,6 +14,8 @@ pub type Row = Map<String, Value>;
 pub struct Answer {
     pub rows: Vec<Row>,
     pub warnings: Vec<String>,
+    /// Exchange says that there is more, and not how to get it.
+    pub more: bool,
 }
 
 /// The routing hint of an application (wire.md 7.1).
@@ -22,6 +24,19 @@ const ANCHOR: &str = "APP:SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}";
 impl Client {
     /// Runs one cmdlet. `parameters` is an object with PowerShell's names; lists replace, `null` clears.
     pub async fn exchange(&self, who: &Identity, cmdlet: &str, parameters: Value) -> Result<Answer> {
+        let answer = self.exchange_part(who, cmdlet, parameters).await?;
+        if answer.more {
+            return Err(M365Error::Truncated {
+                what: cmdlet.to_owned(),
+                why: "Exchange says that there is more".into(),
+            });
+        }
+        Ok(answer)
+    }
+
+    /// The same for a cmdlet whose list is gone through by its parameters (Get-MessageTraceV2, wire.md 8.10): a list
+    /// that ends before its end says so in `more`, and whoever asks goes on.
+    pub async fn exchange_part(&self, who: &Identity, cmdlet: &str, parameters: Value) -> Result<Answer> {
         let first = format!("{}/adminapi/beta/{}/InvokeCommand", self.cloud.exchange, who.tenant());
         let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
         let (mut answer, mut url) = (Answer::default(), first);
@@ -38,13 +53,11 @@ impl Client {
                 return Err(M365Error::Unexpected { service: "Exchange Online", what });
             }
             let next = got["@odata.nextLink"].as_str().map(str::to_owned);
-            answer.warnings.extend(
-                got["@adminapi.warnings"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|w| w.as_str().map(str::to_owned)),
-            );
+            let said = got["@adminapi.warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let warnings: Vec<String> = said.map(str::to_owned).collect();
+            // of the last page only: the ones before it warn of the page that follows
+            answer.more = next.is_none() && warnings.iter().any(|w| w.to_lowercase().contains("more results"));
+            answer.warnings.extend(warnings);
             if let Some(Value::Array(rows)) = got.get_mut("value").map(Value::take) {
                 answer.rows.extend(rows.into_iter().filter_map(plain));
             }
@@ -55,12 +68,6 @@ impl Client {
                     return Err(M365Error::Truncated {
                         what: cmdlet.to_owned(),
                         why: "its next page is at another host".into(),
-                    });
-                }
-                None if page == 0 && answer.warnings.iter().any(|w| w.contains("more results available")) => {
-                    return Err(M365Error::Truncated {
-                        what: cmdlet.to_owned(),
-                        why: "Exchange says that there is more".into(),
                     });
                 }
                 None => return Ok(answer),

@@ -53,6 +53,13 @@ pub enum Command {
         /// Tenant id, label or domain.
         tenant: String,
     },
+    /// Say how much of the last hour's mail really came by, what skipped and why, and everything else about a tenant.
+    ///
+    /// Exit code 0: all as wished; 2: something is not; 1: something could not be looked at, or an error.
+    Status {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
     /// Leave a tenant alone for a while: no watching, no healing; for a break-glass.
     Pause {
         /// Tenant id, label or domain.
@@ -93,8 +100,15 @@ pub enum Command {
     /// Messages that wait here.
     #[command(subcommand)]
     Held(HeldCommand),
-    /// What somebody should look at.
-    Alerts,
+    /// What somebody should look at, newest first, and who was told of it.
+    #[command(args_conflicts_with_subcommands = true)]
+    Alerts {
+        /// Show those that are acknowledged, too.
+        #[arg(long)]
+        all: bool,
+        #[command(subcommand)]
+        command: Option<AlertsCommand>,
+    },
     /// Check or print configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -234,6 +248,17 @@ pub enum AuditCommand {
     List,
     /// Check that no entry was altered, taken out or put in.
     Verify,
+}
+
+#[derive(Subcommand)]
+pub enum AlertsCommand {
+    /// Send one test notice to everybody who is told of alerts, and print what each said.
+    Test,
+    /// Say that an alert is seen to; it is hidden until it gets worse.
+    Ack {
+        /// Its number in the list.
+        id: i64,
+    },
 }
 
 #[derive(Subcommand)]

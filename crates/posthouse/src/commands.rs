@@ -38,11 +38,15 @@ pub async fn asked_to_end() {
 
 pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     let store = open(config).await?;
+    let targets = wiring::notify_targets(config)?;
+    control::notify::settle(&targets, &store).await?;
     let running = gateway::start(wiring::gateway_settings(config)?, store.clone()).await?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
+    let mail = tokio::spawn(control::watch_mail(client.clone(), store.clone(), settings.clone()));
     let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch));
+    let notices = tokio::spawn(control::notify(targets, store.clone()));
     if let Some(file) = ready_file {
         write_ready(
             &file,
@@ -52,6 +56,8 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     asked_to_end().await;
     tracing::info!("finishing the journeys that are under way");
     watch.abort();
+    mail.abort();
+    notices.abort();
     running.shutdown().await;
     store.close().await;
     Ok(())
@@ -237,9 +243,4 @@ pub async fn held(config: &Config, command: HeldCommand, json: bool) -> Result<(
         }
     }
     Ok(())
-}
-
-pub async fn alerts(config: &Config, json: bool) -> Result<()> {
-    let list = open(config).await?.alerts().await?;
-    show::print(json, &list, || show::alerts(&list))
 }

@@ -2,6 +2,10 @@
 //!
 //! Every complaint names the file, the line, the key and what is expected there.
 
+mod notify;
+
+pub use notify::{NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
+
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +34,7 @@ pub struct Config {
     pub arc_sealer: Option<String>,
     pub sending_infrastructure: Option<String>,
     pub watch: control::Rhythm,
+    pub notify: Vec<NotifyTarget>,
 }
 
 /// Where the per-tenant return certificates come from.
@@ -54,6 +59,8 @@ struct File {
     microsoft: MicrosoftSection,
     #[serde(default)]
     watch: WatchSection,
+    #[serde(default)]
+    notify: notify::NotifySection,
 }
 
 #[derive(Deserialize)]
@@ -293,6 +300,7 @@ impl Complaint<'_> {
                 .transpose()?,
             microsoft: written.microsoft,
             watch: written.watch.rhythm(),
+            notify: self.notify(written.notify)?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The binary: configuration, wiring, subcommands; nothing else.
 
+mod alerts;
 mod cli;
 mod commands;
 mod config;
@@ -7,6 +8,7 @@ mod demo;
 mod fleet;
 mod lifecycle;
 mod show;
+mod status;
 mod wiring;
 
 use clap::Parser;
@@ -56,6 +58,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
                 Command::Watch { tenant } => return lifecycle::watch(&config, &tenant, json).await,
+                Command::Status { tenant } => return status::status(&config, &tenant, json).await,
                 Command::Pause { tenant, hours, why } => lifecycle::pause(&config, &tenant, hours, why, json).await?,
                 Command::Resume { tenant } => lifecycle::resume(&config, &tenant, json).await?,
                 Command::Audit(command) => return lifecycle::audit(&config, &command, json).await,
@@ -64,7 +67,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Held(command) => commands::held(&config, command, json).await?,
-                Command::Alerts => commands::alerts(&config, json).await?,
+                Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_) | Command::Demo(_) => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
-use store::{Alert, Held, JourneyEntry};
+use store::{Alert, DeliveryState, Held, JourneyEntry};
 use tenant::Tenant;
 
 /// A table as every listing here looks.
@@ -199,21 +199,53 @@ pub fn held_one(held: &Held, header: &str) -> String {
     )
 }
 
+/// Each target once, with what became of the newest notice there.
+fn told(alert: &Alert) -> String {
+    let mut newest: Vec<&store::Delivery> = Vec::new();
+    for delivery in alert.deliveries.iter().rev() {
+        if newest.iter().all(|d| d.target != delivery.target) {
+            newest.push(delivery);
+        }
+    }
+    let one = |d: &&store::Delivery| match d.state {
+        DeliveryState::Delivered => format!("{}: told", short(&d.target, 40)),
+        DeliveryState::Waiting if d.tries == 0 => format!("{}: waits", short(&d.target, 40)),
+        DeliveryState::Waiting => {
+            format!("{}: waits after {} tries, {}", short(&d.target, 40), d.tries, short(&d.said, 60))
+        }
+        DeliveryState::Failed => format!("{}: NOT TOLD, {}", short(&d.target, 40), short(&d.said, 60)),
+        DeliveryState::Withheld => format!("{}: withheld, {}", short(&d.target, 40), short(&d.said, 60)),
+    };
+    newest.iter().rev().map(one).collect::<Vec<_>>().join("\n")
+}
+
 pub fn alerts(list: &[Alert]) -> String {
     if list.is_empty() {
         return "no alerts".into();
     }
     let rows = list.iter().map(|a| {
         [
+            a.id.to_string(),
             at(a.last),
+            format!("{:?}", a.severity),
             format!("{:?}", a.kind),
             a.tenant.map(|t| t.to_string()).unwrap_or_default(),
             a.count.to_string(),
             short(&a.subject, 60),
             short(&a.text, 160),
+            told(a),
         ]
     });
-    table(["last (UTC)", "kind", "tenant", "times", "about", "what happened and what to do"], rows).to_string()
+    let headings =
+        ["id", "last (UTC)", "severity", "kind", "tenant", "times", "about", "what happened and what to do", "told"];
+    table(headings, rows).to_string()
+}
+
+pub fn tested(list: &[control::notify::Tested]) -> String {
+    let row = |t: &control::notify::Tested| {
+        [t.target.clone(), if t.taken { "taken" } else { "NOT TAKEN" }.into(), safe(&t.said)]
+    };
+    table(["target", "", "it said"], list.iter().map(row)).to_string()
 }
 
 pub fn tenants(list: &[Tenant]) -> String {

@@ -1,6 +1,6 @@
 //! From configuration to running parts; nothing is decided here.
 
-use crate::config::{Config, Issuer};
+use crate::config::{Config, Issuer, NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
 use anyhow::{Context, Result, anyhow, bail};
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -102,6 +102,53 @@ pub fn control_settings(config: &Config) -> Result<control::Settings> {
         sending_infrastructure: config.sending_infrastructure.clone(),
         egress_address: config.egress_address,
     })
+}
+
+/// Who is told of alerts, with the doors opened and the secrets read.
+pub fn notify_targets(config: &Config) -> Result<Vec<control::notify::Target>> {
+    config.notify.iter().map(|target| notify_target(config, target)).collect()
+}
+
+fn notify_target(config: &Config, target: &NotifyTarget) -> Result<control::notify::Target> {
+    use control::notify::{MailTarget, SyslogTarget, Target, Way, WebhookTarget};
+    let way = match &target.way {
+        NotifyWay::Webhook { url, secret, roots } => {
+            let roots = roots.as_ref().map(|file| read(file, "notify.webhook.roots")).transpose()?;
+            let secret = secret_of(secret)?;
+            let webhook = WebhookTarget::new(url.expose(), secret, roots.as_deref());
+            Way::Webhook(webhook.map_err(|e| anyhow!("notify.webhook {}: {e}", target.name))?)
+        }
+        NotifyWay::Syslog { address, facility } => Way::Syslog(SyslogTarget {
+            address: address.clone(),
+            facility: *facility,
+            hostname: config.hostname.clone(),
+        }),
+        NotifyWay::Mail { from, to, host, port } => Way::Mail(MailTarget {
+            from: from.clone(),
+            to: to.clone(),
+            host: host.clone(),
+            port: *port,
+            helo: config.hostname.clone(),
+            resolver: config.resolver,
+            tls: smtp::tls::client_config(mail_roots(config)?, None)?,
+        }),
+    };
+    Ok(Target { name: target.name.clone(), least: target.least, tenants: target.tenants.clone(), way })
+}
+
+fn secret_of(source: &SecretSource) -> Result<tenant::Secret> {
+    let file = match source {
+        SecretSource::Written(secret) => return Ok(secret.clone()),
+        SecretSource::File(file) => file,
+    };
+    let secret = tenant::Secret::new(read(file, "notify.webhook.secret_file")?.trim());
+    if secret.expose().chars().count() < SECRET_CHARACTERS_MIN {
+        bail!(
+            "{} holds fewer than {SECRET_CHARACTERS_MIN} characters; fill it with: openssl rand -hex 32",
+            file.display()
+        );
+    }
+    Ok(secret)
 }
 
 /// Finds a tenant by id, label or one of its domains.

@@ -75,9 +75,9 @@ impl Delivery {
     }
 }
 
-/// A connection over which messages can be handed, one after the other.
-pub struct Connection {
-    io: BufReader<TlsStream<TcpStream>>,
+/// A connection over which messages can be handed, one after the other; over TLS unless it is to this machine.
+pub struct Connection<S = TlsStream<TcpStream>> {
+    io: BufReader<S>,
     server: String,
     features: Vec<String>,
     used: bool,
@@ -117,7 +117,28 @@ impl Connection {
         let features = ehlo(&mut io, &server, &target.helo).await?;
         Ok(Connection { io, server, features, used: false, idle_since: Instant::now() })
     }
+}
 
+impl Connection<TcpStream> {
+    /// Without TLS; to a loopback address only, where nobody else can listen or answer.
+    pub async fn open_local(target: &Target) -> Result<Connection<TcpStream>, ClientError> {
+        let server = target.server_name.clone();
+        if !target.address.ip().is_loopback() {
+            return Err(ClientError::NoTls { server });
+        }
+        let tcp = connect(target).await.map_err(|source| ClientError::Connect {
+            server: server.clone(),
+            address: target.address,
+            source,
+        })?;
+        let mut io = BufReader::new(tcp);
+        accepted(read(&mut io, &server, "the connection", limits::REPLY_TIMEOUT).await?, &server, "the connection")?;
+        let features = ehlo(&mut io, &server, &target.helo).await?;
+        Ok(Connection { io, server, features, used: false, idle_since: Instant::now() })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// True once a message went over it: such a one may have been closed by the host in the meantime.
     pub fn was_used(&self) -> bool {
         self.used

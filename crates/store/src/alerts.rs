@@ -1,9 +1,11 @@
-//! What somebody must look at. Repetition is counted, not repeated.
+//! What somebody must look at. Repetition is counted, not repeated; the first time, and each time that it gets worse,
+//! is posted to whoever is to be told.
 
 use crate::db::{from_json, from_millis, now_millis, to_json};
+use crate::notices::{Delivery, post};
 use crate::{Result, Store, limits};
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 use tenant::TenantId;
 
 /// What kind of thing happened; docs/trust.md and docs/operate.md say what to do about each.
@@ -23,10 +25,14 @@ pub enum AlertKind {
     Tampered,
     /// Microsoft does not let our application do what it must.
     PermissionsLost,
+    /// Delivered mail that ought to have come by us did not.
+    Skipped,
     /// A probe that was sent by the clock did not make the whole way.
     ProbeLost,
     /// Something of ours was put right, or is left as it is because somebody keeps undoing it.
     Healed,
+    /// Sent by `posthouse alerts test`; never in the list.
+    Test,
     Other,
 }
 
@@ -62,6 +68,28 @@ pub struct Alert {
     pub first: jiff::Timestamp,
     pub last: jiff::Timestamp,
     pub count: u64,
+    /// Seen to by a person; worse news of the same take it back.
+    pub acknowledged: Option<jiff::Timestamp>,
+    /// What became of it at each target that is told of it.
+    pub deliveries: Vec<Delivery>,
+}
+
+const COLUMNS: &str = "id,kind,severity,tenant,subject,text,first,last,count,acknowledged";
+
+fn read_alert(r: &SqliteRow) -> Result<Alert> {
+    Ok(Alert {
+        id: r.try_get("id")?,
+        kind: from_json("alert", r.try_get("kind")?)?,
+        severity: from_json("alert", &format!("\"{}\"", r.try_get::<String, _>("severity")?))?,
+        tenant: r.try_get::<String, _>("tenant")?.parse().ok(),
+        subject: r.try_get("subject")?,
+        text: r.try_get("text")?,
+        first: from_millis(r.try_get("first")?),
+        last: from_millis(r.try_get("last")?),
+        count: u64::try_from(r.try_get::<i64, _>("count")?).unwrap_or(0),
+        acknowledged: r.try_get::<Option<i64>, _>("acknowledged")?.map(from_millis),
+        deliveries: Vec::new(),
+    })
 }
 
 impl Store {
@@ -83,31 +111,53 @@ impl Store {
         subject: &str,
         text: &str,
     ) -> Result<()> {
-        let severity = to_json(&severity)?;
-        let severity = severity.trim_matches('"');
+        let word = to_json(&severity)?;
+        let word = word.trim_matches('"');
         let (kind, tenant, now) = (to_json(&kind)?, tenant.map(|t| t.to_string()).unwrap_or_default(), now_millis());
         let mut tx = self.quick.begin_with("BEGIN IMMEDIATE").await?;
-        let counted = sqlx::query("UPDATE alerts SET count=count+1, last=$4, text=$5 WHERE kind=$1 AND tenant=$2 AND subject=$3 AND last>$4-$6")
+        let same = format!(
+            "SELECT {COLUMNS} FROM alerts WHERE kind=$1 AND tenant=$2 AND subject=$3 AND last>$4 ORDER BY id DESC LIMIT 1"
+        );
+        let before = sqlx::query(AssertSqlSafe(same))
             .bind(&kind)
             .bind(&tenant)
             .bind(subject)
-            .bind(now)
-            .bind(text)
-            .bind(limits::ALERT_WINDOW_SECS * 1000)
-            .execute(&mut *tx)
-            .await?;
-        if counted.rows_affected() == 0 {
-            sqlx::query(
-                "INSERT INTO alerts(kind,tenant,subject,text,first,last,count,severity) VALUES($1,$2,$3,$4,$5,$5,1,$6)",
-            )
-            .bind(&kind)
-            .bind(&tenant)
-            .bind(subject)
-            .bind(text)
-            .bind(now)
-            .bind(severity)
-            .execute(&mut *tx)
-            .await?;
+            .bind(now - limits::ALERT_WINDOW_SECS * 1000)
+            .fetch_optional(&mut *tx)
+            .await?
+            .map(|r| read_alert(&r))
+            .transpose()?;
+        let worse = before.as_ref().is_none_or(|b| severity > b.severity);
+        let id: i64 = match &before {
+            Some(before) => {
+                sqlx::query("UPDATE alerts SET count=count+1, last=$2, text=$3, severity=CASE WHEN $4 THEN $5 ELSE severity END, acknowledged=CASE WHEN $4 THEN NULL ELSE acknowledged END WHERE id=$1")
+                    .bind(before.id)
+                    .bind(now)
+                    .bind(text)
+                    .bind(worse)
+                    .bind(word)
+                    .execute(&mut *tx)
+                    .await?;
+                before.id
+            }
+            None => {
+                sqlx::query_scalar("INSERT INTO alerts(kind,tenant,subject,text,first,last,count,severity) VALUES($1,$2,$3,$4,$5,$5,1,$6) RETURNING id")
+                    .bind(&kind)
+                    .bind(&tenant)
+                    .bind(subject)
+                    .bind(text)
+                    .bind(now)
+                    .bind(word)
+                    .fetch_one(&mut *tx)
+                    .await?
+            }
+        };
+        if worse {
+            let row = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM alerts WHERE id=$1")))
+                .bind(id)
+                .fetch_one(&mut *tx)
+                .await?;
+            post(&mut tx, &read_alert(&row)?).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -115,25 +165,24 @@ impl Store {
 
     /// Newest first.
     pub async fn alerts(&self) -> Result<Vec<Alert>> {
-        let rows = sqlx::query(
-            "SELECT id,kind,severity,tenant,subject,text,first,last,count FROM alerts ORDER BY last DESC, id DESC",
-        )
-        .fetch_all(&self.read)
-        .await?;
-        rows.iter()
-            .map(|r| {
-                Ok(Alert {
-                    id: r.try_get("id")?,
-                    kind: from_json("alert", r.try_get("kind")?)?,
-                    severity: from_json("alert", &format!("\"{}\"", r.try_get::<String, _>("severity")?))?,
-                    tenant: r.try_get::<String, _>("tenant")?.parse().ok(),
-                    subject: r.try_get("subject")?,
-                    text: r.try_get("text")?,
-                    first: from_millis(r.try_get("first")?),
-                    last: from_millis(r.try_get("last")?),
-                    count: u64::try_from(r.try_get::<i64, _>("count")?).unwrap_or(0),
-                })
-            })
-            .collect()
+        let rows = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM alerts ORDER BY last DESC, id DESC")))
+            .fetch_all(&self.read)
+            .await?;
+        let mut deliveries = self.deliveries().await?;
+        let with_deliveries = |r: &SqliteRow| {
+            let alert = read_alert(r)?;
+            Ok(Alert { deliveries: deliveries.remove(&alert.id).unwrap_or_default(), ..alert })
+        };
+        rows.iter().map(with_deliveries).collect()
+    }
+
+    /// False where no alert has that id.
+    pub async fn acknowledge(&self, id: i64) -> Result<bool> {
+        let done = sqlx::query("UPDATE alerts SET acknowledged=$2 WHERE id=$1")
+            .bind(id)
+            .bind(now_millis())
+            .execute(&self.quick)
+            .await?;
+        Ok(done.rows_affected() > 0)
     }
 }

@@ -76,6 +76,17 @@ pub struct JourneyEntry {
     pub steps: Vec<StepTime>,
 }
 
+/// As much of a journey as tells that a message was with us, and for whom.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Passage {
+    pub id: String,
+    pub direction: Option<Direction>,
+    pub recipients: Vec<String>,
+    pub message_id: Option<String>,
+    pub outcome: Outcome,
+    pub probe: Option<String>,
+}
+
 /// Which journeys to list; empty fields match everything.
 #[derive(Clone, Debug)]
 pub struct JourneyFilter {
@@ -116,7 +127,22 @@ impl Store {
         let before = before.as_millisecond();
         let journeys = sqlx::query("DELETE FROM journeys WHERE started<$1").bind(before).execute(&self.quick).await?;
         let alerts = sqlx::query("DELETE FROM alerts WHERE last<$1").bind(before).execute(&self.quick).await?;
+        sqlx::query("DELETE FROM notices WHERE alert NOT IN (SELECT id FROM alerts)").execute(&self.quick).await?;
         Ok(journeys.rows_affected() + alerts.rows_affected())
+    }
+
+    /// Where messages of these ids were with us, whenever that was; Message-IDs without their angle brackets.
+    pub async fn passages(&self, tenant: TenantId, message_ids: &[String]) -> Result<Vec<Passage>> {
+        let rows = sqlx::query(
+            "SELECT id,json FROM journeys WHERE tenant=$1 AND message_id IN (SELECT value FROM json_each($2))",
+        )
+        .bind(tenant.to_string())
+        .bind(to_json(&message_ids)?)
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?))
+            .collect()
     }
 
     /// Newest first.

@@ -15,3 +15,6 @@ pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 pub const LIST_DEFAULT: u32 = 50;
 /// A plan may be approved for so long; after a month nobody remembers why it was made.
 pub const PLAN_DAYS_MAX: i64 = 30;
+/// Notices below high severity to one target within an hour. Strangers can raise alerts, one for each address they come
+/// from; whoever is told must not be drowned by them. What is beyond stands in the list of alerts.
+pub const NOTICES_PER_HOUR: i64 = 60;

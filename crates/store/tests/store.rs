@@ -5,8 +5,8 @@ use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use store::{
-    AlertKind, Directory, HoldReason, JourneyEntry, JourneyFilter, NewHold, Outcome, Probe, ProbeArrival, Store, User,
-    ZoneRecord,
+    AlertKind, DeliveryState, Directory, HoldReason, JourneyEntry, JourneyFilter, NewHold, NoticeTarget, Outcome,
+    Probe, ProbeArrival, Severity, Store, Tried, User, ZoneRecord,
 };
 use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret, Tenant, TenantId};
 use uuid::Uuid;
@@ -159,6 +159,62 @@ async fn repeated_alerts_are_counted() {
     let counts: Vec<_> = store.alerts().await.unwrap().iter().map(|a| (a.subject.clone(), a.count)).collect();
     assert_eq!(counts.len(), 2);
     assert!(counts.contains(&("10.0.0.1".into(), 5)), "{counts:?}");
+}
+
+/// First occurrence and each rise of severity, to whoever wants it; never a repetition.
+#[tokio::test]
+async fn an_alert_is_posted_once_and_again_when_it_gets_worse() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let target = |name: &str, least, tenants| NoticeTarget { name: name.into(), least, tenants };
+    let targets = [
+        target("all", Severity::Low, vec![]),
+        target("grave", Severity::High, vec![]),
+        target("others", Severity::Low, vec![TenantId(Uuid::from_u128(8))]),
+    ];
+    store.set_notice_targets(&targets).await.unwrap();
+    let raise = async |severity| store.raise_alert_of(severity, AlertKind::Tampered, Some(ID), "a rule", "x").await;
+    for severity in [Severity::Medium, Severity::Medium, Severity::High, Severity::Low, Severity::High] {
+        raise(severity).await.unwrap();
+    }
+    drop(store);
+    let store = Store::open(dir.path()).await.unwrap();
+    let alerts = store.alerts().await.unwrap();
+    assert_eq!((alerts.len(), alerts[0].count, alerts[0].severity), (1, 5, Severity::High));
+    let told: Vec<_> = alerts[0].deliveries.iter().map(|d| d.target.as_str()).collect();
+    assert_eq!(told, ["all", "all", "grave"]);
+    // order is kept: the second waits behind the first, whatever becomes due when
+    let first = store.next_notice("all").await.unwrap().unwrap();
+    assert_eq!(first.notice.severity, Severity::Medium);
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    store.notice_tried(first.seq, &Tried::Again(later), "503").await.unwrap();
+    assert_eq!(store.next_notice("all").await.unwrap().unwrap().seq, first.seq);
+    store.notice_tried(first.seq, &Tried::GivenUp, "503").await.unwrap();
+    assert_eq!(store.next_notice("all").await.unwrap().unwrap().notice.severity, Severity::High);
+    // whoever is taken out of the configuration is not waited for
+    store.set_notice_targets(&targets[1..]).await.unwrap();
+    assert!(store.next_notice("all").await.unwrap().is_none());
+    let states: Vec<_> = store.alerts().await.unwrap()[0].deliveries.iter().map(|d| d.state).collect();
+    assert_eq!(states, [DeliveryState::Failed, DeliveryState::Failed, DeliveryState::Waiting]);
+    assert!(store.acknowledge(alerts[0].id).await.unwrap() && !store.acknowledge(99).await.unwrap());
+    assert!(store.alerts().await.unwrap()[0].acknowledged.is_some());
+}
+
+#[tokio::test]
+async fn a_flood_of_alerts_is_withheld_from_whoever_is_told_unless_it_is_grave() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let target = NoticeTarget { name: "all".into(), least: Severity::Low, tenants: vec![] };
+    store.set_notice_targets(&[target]).await.unwrap();
+    for n in 0..store::limits::NOTICES_PER_HOUR + 5 {
+        store.raise_alert(AlertKind::UntrustedPeer, None, &format!("peer {n}"), "x").await.unwrap();
+    }
+    store.raise_alert(AlertKind::PermissionsLost, None, "grave", "x").await.unwrap();
+    let alerts = store.alerts().await.unwrap();
+    let withheld = alerts.iter().filter(|a| a.deliveries[0].state == DeliveryState::Withheld).count();
+    assert_eq!(withheld, 5);
+    let grave = alerts.iter().find(|a| a.subject == "grave").unwrap();
+    assert_eq!(grave.deliveries[0].state, DeliveryState::Waiting);
 }
 
 #[tokio::test]

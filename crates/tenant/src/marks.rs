@@ -39,6 +39,12 @@ impl MarkSecrets {
     pub fn new(current: Secret) -> MarkSecrets {
         MarkSecrets { current, previous: None, next: None, since: 0 }
     }
+    /// True for a value that proves its direction by the previous secret: whoever wrote it has not seen the newer one.
+    pub fn is_of_before(&self, tenant: TenantId, value: &str) -> bool {
+        let secret = value.trim().split(';').nth(2).unwrap_or_default();
+        let old = self.previous.as_ref().is_some_and(|old| old.matches(secret));
+        old && self.judge(tenant, value).is_some()
+    }
     pub(crate) fn write(&self, tenant: TenantId, direction: Direction) -> String {
         token(&self.current, tenant, direction)
     }
@@ -100,8 +106,11 @@ mod tests {
         ] {
             assert_eq!(marks.judge(us, bad), None, "{bad}");
         }
+        assert!(!marks.is_of_before(us, &good));
         marks.previous = Some(std::mem::replace(&mut marks.current, Secret::new("newer")));
         assert_eq!(marks.judge(us, &good), Some(Direction::Inbound), "the old secret counts during rotation");
+        assert!(marks.is_of_before(us, &good) && !marks.is_of_before(them, &good));
+        assert!(!marks.is_of_before(us, &marks.write(us, Direction::Inbound)));
     }
 
     #[test]

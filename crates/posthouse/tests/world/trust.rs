@@ -64,6 +64,13 @@ async fn a_rule_with_a_wrong_or_missing_secret_is_refused_for_now() {
         let queue = world.door.get("/queue", &[]).await.unwrap().to_string();
         assert!(queue.contains("451 4.7.1"), "{id}: {queue}");
     }
+    // mail itself tells that the rule was edited, once for all of it
+    let alerts = world.json(&["alerts"]);
+    let tampered: Vec<_> = alerts.as_array().unwrap().iter().filter(|a| a["kind"] == "tampered").collect();
+    assert!(tampered.len() == 1 && tampered[0]["severity"] == "high", "{alerts}");
+    assert!(tampered[0]["tenant"] == tenant.as_str() && tampered[0]["count"].as_u64().unwrap() >= 2, "{alerts}");
+    assert!(tampered[0]["text"].as_str().unwrap().starts_with("a rule of ours was edited"), "{alerts}");
+    assert!(!alerts.to_string().contains(&"0".repeat(64)), "an alert quotes a token");
     assert!(
         world
             .door
