@@ -1,7 +1,8 @@
 //! The control door: plain HTTP on loopback, for scenarios. `GET /` tells what it can do.
 
+use crate::people;
 use crate::transport::{InternetMail, Transport};
-use crate::world::{Fault, State as WorldState, StoredMessage, World};
+use crate::world::{Fault, State as WorldState, StoredMessage, Tenant, World};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -99,6 +100,10 @@ fn router(door: Door) -> Router {
         .route("/pki/issue", post(issue))
         .route("/tenants/{tenant}", axum::routing::patch(patch_tenant))
         .route("/tenants/{tenant}/exchange", post(exchange))
+        .route("/tenants/{tenant}/seed", post(seed))
+        .route("/tenants/{tenant}/users", post(put_user).delete(remove_user))
+        .route("/tenants/{tenant}/groups", post(put_group).delete(remove_group))
+        .route("/tenants/{tenant}/delta", get(delta_pages))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }
@@ -124,6 +129,12 @@ async fn index() -> Json<Value> {
         "POST /pki/issuing-ca": {}, "POST /pki/issue": {"names": ["host.example"], "client_auth": false},
         "PATCH /tenants/{id}": {"onprem_connector_restricted": true},
         "POST /tenants/{id}/exchange": {"cmdlet": "Get-TransportRule", "parameters": {}},
+        "POST /tenants/{id}/seed": {"users": 1000, "groups": 100, "members_max": 500, "nested": 10},
+        "POST /tenants/{id}/users": {"upn": "ada@domain", "new_upn": "?", "display_name": "?", "addresses": ["primary first"], "enabled": true, "mailbox_type": "UserMailbox"},
+        "DELETE /tenants/{id}/users": {"upn": "ada@domain"},
+        "POST /tenants/{id}/groups": {"name": "Sales", "new_name": "?", "mail": "?", "kind": "distribution|security|mail_security|unified", "add": ["upn or group name"], "remove": []},
+        "DELETE /tenants/{id}/groups": {"name": "Sales"},
+        "GET /tenants/{id}/delta": "every page of delta queries that was handed out",
     }))
 }
 
@@ -377,6 +388,53 @@ async fn patch_tenant(State(d): State<Door>, Path(tenant): Path<String>, bytes: 
         t.organization_config.insert("IsDehydrated".into(), dehydrated.into());
     }
     Ok(Json(json!({"onprem_connector_restricted": t.onprem_connector_restricted})))
+}
+
+fn in_tenant(d: &Door, name: &str, work: impl FnOnce(&mut Tenant) -> Result<Value, String>) -> Answer {
+    let mut state = d.world.state();
+    let t = state.tenant_mut(name).ok_or_else(|| Wrong(format!("no tenant is called {name}")))?;
+    work(t).map(Json).map_err(Wrong)
+}
+
+async fn seed(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let body = Body::read(&bytes)?;
+    let number = |key: &str, otherwise: u64| {
+        usize::try_from(body.number(key, otherwise)?).map_err(|_| Wrong(format!("field `{key}` is too large")))
+    };
+    let wanted = people::Crowd {
+        users: number("users", 0)?,
+        groups: number("groups", 0)?,
+        members_max: number("members_max", 20)?,
+        nested: number("nested", 0)?,
+    };
+    in_tenant(&d, &tenant, |t| {
+        people::crowd(t, wanted);
+        Ok(json!({"users": t.users.len(), "groups": t.groups.len()}))
+    })
+}
+
+async fn put_user(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let body = Value::Object(Body::read(&bytes)?.0);
+    in_tenant(&d, &tenant, |t| people::put_user(t, &body))
+}
+
+async fn remove_user(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let upn = Body::read(&bytes)?.text("upn")?;
+    in_tenant(&d, &tenant, |t| people::remove_user(t, &upn))
+}
+
+async fn put_group(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let body = Value::Object(Body::read(&bytes)?.0);
+    in_tenant(&d, &tenant, |t| people::put_group(t, &body))
+}
+
+async fn remove_group(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let name = Body::read(&bytes)?.text("name")?;
+    in_tenant(&d, &tenant, |t| people::remove_group(t, &name))
+}
+
+async fn delta_pages(State(d): State<Door>, Path(tenant): Path<String>) -> Answer {
+    in_tenant(&d, &tenant, |t| Ok(json!(t.delta.served)))
 }
 
 /// A cmdlet run by an administrator in the portal.

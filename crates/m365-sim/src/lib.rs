@@ -14,6 +14,7 @@ pub mod dns;
 pub mod entra;
 pub mod exchange;
 pub mod graph;
+pub mod people;
 pub mod pki;
 pub mod seed;
 pub mod server;

@@ -318,6 +318,7 @@ fn tenant(world: &World, seed: &TenantSeed) -> (Tenant, TenantEndpoint) {
         dkim_keys: names.iter().map(|n| ((*n).to_owned(), world.pki.dkim_key.clone())).collect(),
         onprem_connector_restricted: false,
         quarantine: Vec::new(),
+        delta: Default::default(),
     };
     (tenant, endpoint)
 }

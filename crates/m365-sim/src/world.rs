@@ -92,6 +92,8 @@ pub struct Tenant {
     /// Restricted tenants get OnPremises inbound connectors disabled (S17).
     pub onprem_connector_restricted: bool,
     pub quarantine: Vec<StoredMessage>,
+    /// What delta queries have told of.
+    pub delta: crate::graph::delta::Log,
 }
 
 impl Tenant {

@@ -16,60 +16,80 @@ pub struct Answer {
     pub warnings: Vec<String>,
 }
 
+/// One page of it.
+#[derive(Debug)]
+pub struct Part {
+    pub rows: Vec<Row>,
+    pub warnings: Vec<String>,
+    /// Where it goes on; without it, this was the last page.
+    pub next: Option<String>,
+}
+
 /// The routing hint of an application (wire.md 7.1).
 const ANCHOR: &str = "APP:SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}";
 
 impl Client {
     /// Runs one cmdlet. `parameters` is an object with PowerShell's names; lists replace, `null` clears.
     pub async fn exchange(&self, who: &Identity, cmdlet: &str, parameters: Value) -> Result<Answer> {
-        let first = format!("{}/adminapi/beta/{}/InvokeCommand", self.cloud.exchange, who.tenant());
-        let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
-        let (mut answer, mut url) = (Answer::default(), first);
-        for page in 0..limits::PAGES_MAX {
-            let mut got = match self.invoke(who, cmdlet, &url, &body).await {
-                // recorded: the link to the second page often leads to another backend, which knows nothing of it
-                Err(M365Error::Exchange { text, .. }) if page > 0 => {
-                    return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: text });
-                }
-                other => other?,
-            };
-            if got["@adminapi.confirmationmessage"].as_str().is_some_and(|text| !text.is_empty()) {
-                let what = format!("{cmdlet} asked for confirmation and did nothing");
-                return Err(M365Error::Unexpected { service: "Exchange Online", what });
-            }
-            let next = got["@odata.nextLink"].as_str().map(str::to_owned);
-            answer.warnings.extend(
-                got["@adminapi.warnings"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|w| w.as_str().map(str::to_owned)),
-            );
-            if let Some(Value::Array(rows)) = got.get_mut("value").map(Value::take) {
-                answer.rows.extend(rows.into_iter().filter_map(plain));
-            }
-            match next {
-                Some(next) if next.starts_with('/') => url = format!("{}{next}", self.cloud.exchange),
-                Some(next) if next.starts_with(&format!("{}/", self.cloud.exchange)) => url = next,
-                Some(_) => {
-                    return Err(M365Error::Truncated {
-                        what: cmdlet.to_owned(),
-                        why: "its next page is at another host".into(),
-                    });
-                }
-                None if page == 0 && answer.warnings.iter().any(|w| w.contains("more results available")) => {
-                    return Err(M365Error::Truncated {
-                        what: cmdlet.to_owned(),
-                        why: "Exchange says that there is more".into(),
-                    });
-                }
-                None => return Ok(answer),
+        let (mut answer, mut at) = (Answer::default(), None);
+        for _ in 0..limits::PAGES_MAX {
+            let part = self.exchange_part(who, cmdlet, &parameters, &[], at.as_deref()).await?;
+            answer.rows.extend(part.rows);
+            answer.warnings.extend(part.warnings);
+            at = part.next;
+            if at.is_none() {
+                return Ok(answer);
             }
         }
         Err(M365Error::Truncated {
             what: cmdlet.to_owned(),
             why: format!("it has more than {} pages", limits::PAGES_MAX),
         })
+    }
+
+    /// One page of what a cmdlet returns, so that a long list is never in memory as a whole: the first without `at`,
+    /// each further one at the `next` of the one before. Of `select`, empty for all, only those properties come.
+    pub async fn exchange_part(
+        &self,
+        who: &Identity,
+        cmdlet: &str,
+        parameters: &Value,
+        select: &[&str],
+        at: Option<&str>,
+    ) -> Result<Part> {
+        let first = format!("{}/adminapi/beta/{}/InvokeCommand", self.cloud.exchange, who.tenant());
+        let url = match at {
+            Some(link) => link.to_owned(),
+            None if select.is_empty() => first,
+            None => format!("{first}?$select={}", select.join(",")),
+        };
+        let truncated = |why: &str| M365Error::Truncated { what: cmdlet.to_owned(), why: why.to_owned() };
+        let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
+        let mut got = match self.invoke(who, cmdlet, &url, &body).await {
+            // recorded: the link to the second page often leads to another backend, which knows nothing of it
+            Err(M365Error::Exchange { text, .. }) if at.is_some() => return Err(truncated(&text)),
+            other => other?,
+        };
+        if got["@adminapi.confirmationmessage"].as_str().is_some_and(|text| !text.is_empty()) {
+            let what = format!("{cmdlet} asked for confirmation and did nothing");
+            return Err(M365Error::Unexpected { service: "Exchange Online", what });
+        }
+        let told = got["@adminapi.warnings"].as_array().into_iter().flatten();
+        let warnings: Vec<String> = told.filter_map(|w| w.as_str().map(str::to_owned)).collect();
+        let next = match got["@odata.nextLink"].as_str() {
+            Some(next) if next.starts_with('/') => Some(format!("{}{next}", self.cloud.exchange)),
+            Some(next) if next.starts_with(&format!("{}/", self.cloud.exchange)) => Some(next.to_owned()),
+            Some(_) => return Err(truncated("its next page is at another host")),
+            None if at.is_none() && warnings.iter().any(|w| w.contains("more results available")) => {
+                return Err(truncated("Exchange says that there is more"));
+            }
+            None => None,
+        };
+        let rows = match got.get_mut("value").map(Value::take) {
+            Some(Value::Array(rows)) => rows.into_iter().filter_map(plain).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Part { rows, warnings, next })
     }
 
     async fn invoke(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {

@@ -15,7 +15,8 @@ mod tokens;
 
 pub use cloud::{Cloud, Service};
 pub use error::{M365Error, Who};
-pub use exchange::{Answer, Row};
+pub use exchange::{Answer, Part, Row};
+pub use graph::{Next, Page};
 pub use http::Client;
 pub use sign_in::{Browser, DeviceCode, PUBLIC_CLIENT, SignedIn};
 pub use tokens::{AppIdentity, Identity};

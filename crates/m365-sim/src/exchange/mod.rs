@@ -20,6 +20,7 @@ use axum::routing::{get, post};
 use parameters::Parameters;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::ops::Range;
 use uuid::Uuid;
 
 /// Rows a list returns unless ResultSize says otherwise.
@@ -50,6 +51,8 @@ pub struct Run<'a> {
     pub unknown_identity_returns_all: bool,
     pub rule_delay: i64,
     pub trace: &'a [crate::world::TraceEntry],
+    /// Rows from and up to which the answer will show: long lists need not build the others.
+    pub window: Range<usize>,
 }
 
 pub fn router(world: World) -> Router {
@@ -141,22 +144,18 @@ async fn invoke(
         return forbidden(&world, Some(&cmdlet));
     }
     let given = input["CmdletInput"]["Parameters"].clone();
-    let done = run(
-        &world,
-        caller.tenant,
-        &cmdlet,
-        &given,
-        caller.user.clone().unwrap_or_else(|| caller.display_name.clone()),
-        Some(caller.app_id),
-        &caller.client_ip,
-    );
+    let page = headers
+        .get("prefer")
+        .and_then(|p| p.to_str().ok())
+        .and_then(|p| p.split("odata.maxpagesize=").nth(1))
+        .and_then(|n| n.split(';').next()?.trim().parse().ok());
+    let from: usize = query.get("$skiptoken").and_then(|t| t.strip_prefix("ADZm")?.parse().ok()).unwrap_or(0);
+    let whole = world.state().switches.exo_paging == "complete";
+    let window = if whole { 0..usize::MAX } else { from..from.saturating_add(page.unwrap_or(RESULT_SIZE)) };
+    let by = caller.user.clone().unwrap_or_else(|| caller.display_name.clone());
+    let done = run_shown(&world, caller.tenant, &cmdlet, &given, by, Some(caller.app_id), &caller.client_ip, window);
     match done {
         Ok(output) => {
-            let page = headers
-                .get("prefer")
-                .and_then(|p| p.to_str().ok())
-                .and_then(|p| p.split("odata.maxpagesize=").nth(1))
-                .and_then(|n| n.split(';').next()?.trim().parse().ok());
             let host = headers.get("host").and_then(|h| h.to_str().ok()).unwrap_or("outlook.office365.com");
             respond(&world, caller.tenant, host, output, &query, page)
         }
@@ -174,6 +173,20 @@ pub fn run(
     app_id: Option<Uuid>,
     client_ip: &str,
 ) -> Result<Output, CmdletError> {
+    run_shown(world, tenant, cmdlet, given, by, app_id, client_ip, 0..usize::MAX)
+}
+
+#[expect(clippy::too_many_arguments, reason = "what `run` takes and the rows that will be shown")]
+fn run_shown(
+    world: &World,
+    tenant: Uuid,
+    cmdlet: &str,
+    given: &Value,
+    by: String,
+    app_id: Option<Uuid>,
+    client_ip: &str,
+    window: Range<usize>,
+) -> Result<Output, CmdletError> {
     let (name, parameters) = Parameters::check(cmdlet, given)?;
     let mut state = world.state();
     let trace: Vec<_> = if name == "Get-MessageTraceV2" {
@@ -190,6 +203,7 @@ pub fn run(
         unknown_identity_returns_all: state.switches.exo_get_unknown_identity == "return_all",
         rule_delay: state.switches.rule_effective_delay_secs,
         trace: &trace,
+        window,
     };
     let t = state.tenants.iter_mut().find(|t| t.id == tenant).ok_or_else(|| {
         CmdletError::business(

@@ -299,7 +299,8 @@ pub fn get_mailboxes(t: &Tenant, p: &Parameters, run: &Run<'_>, recipient: bool)
             .map(|u| Output::rows(vec![show_mailbox(u, recipient)]))
             .ok_or_else(|| CmdletError::not_found(&identity));
     }
-    let mut rows: Vec<_> = users.map(|u| show_mailbox(u, recipient)).collect();
+    let shown = |(n, u)| if run.window.contains(&n) { show_mailbox(u, recipient) } else { Map::new() };
+    let mut rows: Vec<_> = users.enumerate().map(shown).collect();
     if recipient && kinds.is_empty() {
         rows.extend(t.groups.iter().filter(|g| g.mail.is_some()).map(show_group));
     }

@@ -6,14 +6,14 @@ use crate::world::{Group, Mailbox, Tenant, User};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-const READ_USERS: [&str; 5] = [
+pub(super) const READ_USERS: [&str; 5] = [
     "User.Read.All",
     "User.ReadWrite.All",
     "Directory.Read.All",
     "Directory.ReadWrite.All",
     "Directory.AccessAsUser.All",
 ];
-const READ_GROUPS: [&str; 6] = [
+pub(super) const READ_GROUPS: [&str; 6] = [
     "Group.Read.All",
     "GroupMember.Read.All",
     "Group.ReadWrite.All",
