@@ -82,7 +82,7 @@ impl M365Error {
 
     /// True when the link that was asked leads nowhere any more: its token expired or is not understood.
     pub fn is_link_dead(&self) -> bool {
-        matches!(self, M365Error::Gone { .. } | M365Error::Graph { status: 400 | 404, .. })
+        matches!(self, M365Error::Gone { .. } | M365Error::Graph { status: 400, .. })
     }
 
     /// True when what was to be made is there already.

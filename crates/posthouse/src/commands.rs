@@ -42,7 +42,8 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
-    let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch_every));
+    let watch = tokio::spawn(control::watch(client.clone(), store.clone(), settings, config.watch_every));
+    let follow = tokio::spawn(control::follow(client, store.clone()));
     if let Some(file) = ready_file {
         write_ready(
             &file,
@@ -52,6 +53,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     asked_to_end().await;
     tracing::info!("finishing the journeys that are under way");
     watch.abort();
+    follow.abort();
     running.shutdown().await;
     store.close().await;
     Ok(())

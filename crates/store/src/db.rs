@@ -10,8 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Schema steps in order; the number of those done stands in `PRAGMA user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_plans.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_plans.sql"),
+    include_str!("../migrations/0003_directory.sql"),
+];
 
 /// The handle that planes share; clone freely.
 #[derive(Clone)]
