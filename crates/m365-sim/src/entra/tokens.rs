@@ -37,8 +37,8 @@ pub(super) async fn endpoint(
     body: Bytes,
 ) -> Response {
     let form = fields(&body);
-    let fault =
-        door.world.state().take_fault("entra", &format!("token {}", form.get("grant_type").map_or("", String::as_str)));
+    let grant = form.get("grant_type").map_or("", String::as_str);
+    let fault = door.world.state().take_fault("entra", &format!("token {grant} tenant={tenant}"));
     if let Some(fault) = fault {
         return crate::server::faulty(&fault).await;
     }
