@@ -8,6 +8,7 @@ mod alerts;
 mod bodies;
 mod db;
 mod directory;
+mod directory_rows;
 mod directory_sync;
 mod held;
 mod journal;

@@ -71,15 +71,20 @@ async fn list(
 
 /// Asks for a few of those that Graph lets expect, and writes down what they are.
 pub(super) async fn confirm_some(client: &Client, store: &Store, app: &Identity) -> Result<()> {
-    let tenant = app.tenant();
+    let (tenant, mut odd) = (app.tenant(), None);
     for asked in store.unconfirmed(tenant, limits::CONFIRMED_AT_ONCE).await? {
         let parameters = json!({"Identity": asked.id});
         let found = match client.exchange_part(app, "Get-Mailbox", &parameters, &rows::MAILBOX, None).await {
             Err(e) if e.is_absent() => None,
+            // one that Exchange cannot tell of keeps none behind it waiting
+            Err(e @ M365Error::Exchange { .. }) if !e.is_temporary() => {
+                odd = Some(e);
+                continue;
+            }
             // recorded: asked for one that it does not know, Exchange may answer with everybody
             other => other?.rows.into_iter().filter_map(rows::mailbox).find(|m| m.id == asked.id),
         };
         store.confirm(tenant, &asked.id, found.as_ref()).await?;
     }
-    Ok(())
+    odd.map_or(Ok(()), |e| Err(e.into()))
 }
