@@ -233,3 +233,20 @@ async fn a_tenant_that_always_fails_keeps_no_other_waiting() {
     let state = world.json(&["directory", "contoso"]);
     assert!(state["readings"].as_array().unwrap().iter().all(|r| r["trouble"] == ""), "{state}");
 }
+
+/// Recorded: the link to the second page often leads to a backend that knows nothing of it. What the first named is
+/// confirmed, nothing is taken away, and the tenant is connected all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_mailboxes_that_ends_early_takes_nothing_away() {
+    let world = World::start().await;
+    world.put("seed", json!({"users": 1500})).await;
+    world.switch(json!({"exo_paging": "affinity_broken"})).await;
+    let (ok, events) = world.connect(0).await;
+    let said = events.join("\n");
+    assert!(ok && said.contains("Exchange confirms 1,000 mailboxes, the others one by one"), "{said}");
+    let state = world.json(&["directory", "contoso"]);
+    let mailboxes = &state["counts"]["mailboxes"];
+    let all: u64 = mailboxes.as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(all, 1540 + 1, "{state}");
+    assert!(mailboxes["Unconfirmed"].as_u64().unwrap() > 300, "{state}");
+}
