@@ -11,7 +11,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo [--exit] [--mail DIR] [--report FILE]   build the release binary and run its demo
   test [ARGS]                                  run every test; installs what a test needs and is missing
   lint                                         format, clippy with warnings denied
-  bench                                        the benchmarks of docs/performance.md
+  bench [journey|directory]                    the benchmarks of docs/performance.md; without a name the journey
 ";
 
 fn main() -> ExitCode {
@@ -53,6 +53,16 @@ fn lint() -> Result<(), String> {
 
 fn bench(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
+    match args.split_first() {
+        Some((name, args)) if name == "directory" => {
+            cargo(&["bench", CARGO_FLAG, "--package", "posthouse", "--bench", "directory"], args)
+        }
+        Some((name, args)) if name == "journey" => journey(args),
+        _ => journey(args),
+    }
+}
+
+fn journey(args: &[String]) -> Result<(), String> {
     cargo(&["bench", CARGO_FLAG, "--package", "gateway", "--bench", "journey"], args)
 }
 

@@ -69,17 +69,19 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
     let mut proof = Proof::default();
     let plan = plan::of_removal(tenant, app, work.client, work.store, work.settings).await?;
     tenant.routing = Routing::Off;
+    let mut all_done = true;
     for change in plan.changes.iter().filter(|c| !is_the_application(c)) {
         if let Err(e) = carry_out(work, app, tenant, change, Origin { plan: &plan.id, ..BY }).await {
             // written down; it does not keep the next removal from being tried
             work.show(Event::new(Step::Disconnect, State::Note, format!("{} failed: {e}", text_of(change))));
+            all_done = false;
             if !change.optional {
                 proof.failures.push(format!("{}: {e}", change.object));
             }
         }
         work.store.put_tenant(tenant).await?;
     }
-    look_until_gone(work, app, tenant, &plan.changes, &mut proof).await;
+    look_until_gone(work, app, tenant, &plan.changes, all_done, &mut proof).await;
     if tenant.policy.exchange_rights == ExchangeRights::RoleGroup {
         proof.left = role_group::left_for_an_administrator();
     }
@@ -90,14 +92,22 @@ fn is_the_application(change: &Change) -> bool {
     matches!(change.calls.first(), Some(Call::RemoveApplication))
 }
 
-/// Copies of Microsoft's directory lag: what was removed a moment ago may still be shown.
-async fn look_until_gone(work: &mut Work<'_>, app: &Identity, tenant: &Tenant, removed: &[Change], proof: &mut Proof) {
+/// Copies of Microsoft's directory lag: what was removed a moment ago may still be shown. What could not be removed will
+/// not go by waiting.
+async fn look_until_gone(
+    work: &mut Work<'_>,
+    app: &Identity,
+    tenant: &Tenant,
+    removed: &[Change],
+    all_done: bool,
+    proof: &mut Proof,
+) {
     let (until, mut pause, mut told) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST, false);
     loop {
         proof.looked.clear();
         look(work, app, tenant, removed, proof).await;
         let lags = proof.looked.iter().any(|l| matches!(l.shown, Shown::StillThere { .. }));
-        if !lags || !proof.failures.is_empty() || Instant::now() > until {
+        if !lags || !all_done || Instant::now() > until {
             return;
         }
         if !told && pause > limits::LOOK_FIRST * 4 {

@@ -38,6 +38,7 @@ mod work;
 pub use apply::apply;
 pub use certificate::{CertificateIssuer, Issued};
 pub use connect::{Connected, connect};
+pub use directory::{DirectoryStatus, directory_status, follow, members_of, synchronise_now};
 pub use disconnect::disconnect;
 pub use error::ControlError;
 pub use events::{Event, State, Step};

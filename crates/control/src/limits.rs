@@ -102,3 +102,16 @@ pub const UNSEEN_PERCENT_HIGH: u64 = 20;
 pub const UNSEEN_MESSAGES_MIN: u64 = 10;
 /// A certificate or credential that ends sooner is not as it should be; renewing takes a person a few days.
 pub const EXPIRY_SOON: jiff::SignedDuration = jiff::SignedDuration::from_hours(14 * 24);
+/// Between two looks at what changed in a directory: a new user is to be covered within a minute of Microsoft showing
+/// her, and two questions a tenant every quarter of a minute are far below what Microsoft allows (wire.md 2.5).
+pub const DIRECTORY_EVERY: Duration = Duration::from_secs(15);
+/// A directory that could not be followed for so long is told to a person; shorter troubles of Microsoft pass.
+pub const DIRECTORY_STALE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// The whole list of mailboxes is read so often: a mailbox that came or went without its user changing is rare.
+pub const MAILBOXES_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+/// New mailboxes that Exchange is asked about one by one in one round; the next round goes on.
+pub const CONFIRMED_AT_ONCE: u32 = 50;
+/// Pages of one reading of a directory: a million users at fifty a page; more is a link that leads round in circles.
+pub const DELTA_PAGES_MAX: usize = 20_000;
+/// Progress is shown each time that so many more were read: some dozens of lines for the largest tenants.
+pub const PROGRESS_EVERY: u64 = 1000;

@@ -175,12 +175,11 @@ pub(crate) async fn comes_by(work: &Work<'_>, app: &Identity, tenant: &Tenant) -
 async fn recipient(work: &Work<'_>, app: &Identity, tenant: &Tenant) -> Result<String> {
     let before = work.store.step(tenant.id, RECIPIENT).await?.and_then(|v| v.as_str().map(str::to_owned));
     let wanted = work.wish.probe_recipient.clone().or(before).unwrap_or_default().to_lowercase();
-    let directory = work.store.directory(app.tenant()).await?;
-    let found = directory.mailboxes.iter().find(|m| m.address == wanted || m.addresses.contains(&wanted));
+    let found = work.store.mailbox_at(app.tenant(), &wanted).await?;
     match found {
         Some(mailbox) if tenant.owns_address(&mailbox.address) => {
             work.store.put_step(tenant.id, RECIPIENT, &json!(mailbox.address)).await?;
-            Ok(mailbox.address.clone())
+            Ok(mailbox.address)
         }
         _ => Err(ControlError::Waits(format!(
             "{wanted} has no mailbox in this tenant; name one for the probe with --probe-recipient ADDRESS"

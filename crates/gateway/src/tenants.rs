@@ -12,7 +12,9 @@ use verdict::detectors::impersonation;
 pub(crate) struct Connected {
     pub tenant: Tenant,
     /// Display names of its users as the impersonation detector compares them.
-    pub people: HashMap<String, String>,
+    pub people: Arc<HashMap<String, String>>,
+    /// Of the directory that `people` come from.
+    people_revision: i64,
     /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
     pub tls: Result<Arc<rustls::ClientConfig>, String>,
     /// Changes with the certificate: a connection opened with the old one is not used for the new one.
@@ -68,25 +70,44 @@ impl Tenants {
         }
         let mut by_id = HashMap::new();
         for tenant in store.tenants().await? {
-            by_id.insert(tenant.id, Arc::new(self.connected(store, tenant, revision).await?));
+            let before = self.known().by_id.get(&tenant.id).cloned();
+            by_id.insert(tenant.id, Arc::new(self.connected(store, tenant, revision, before.as_deref()).await?));
         }
         *self.known() = Known { revision, asked: Some(asked), by_id };
         Ok(())
     }
 
-    async fn connected(&self, store: &Store, tenant: Tenant, revision: i64) -> store::Result<Connected> {
-        let directory = store.directory(tenant.id).await?;
-        let named = |name: &str, address: Option<&String>| {
-            Some((impersonation::normalise(name), address?.clone())).filter(|(n, _)| !n.is_empty())
+    async fn connected(
+        &self,
+        store: &Store,
+        tenant: Tenant,
+        revision: i64,
+        before: Option<&Connected>,
+    ) -> store::Result<Connected> {
+        // asked before the people are read: what changes meanwhile is read again
+        let people_revision = store.directory_revision(tenant.id).await?;
+        let people = match before.filter(|b| b.people_revision == people_revision) {
+            Some(before) => before.people.clone(),
+            None => Arc::new(people(store, tenant.id).await?),
         };
-        let users = directory.users.iter().filter_map(|u| named(&u.display_name, u.mail.as_ref()));
-        let people =
-            users.chain(directory.mailboxes.iter().filter_map(|m| named(&m.display_name, Some(&m.address)))).collect();
         let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
-        Ok(Connected { tenant, people, tls, revision })
+        Ok(Connected { tenant, people, people_revision, tls, revision })
     }
+}
+
+/// Names of tens of thousands; read one after the other and kept in the form in which they are compared.
+async fn people(store: &Store, id: TenantId) -> store::Result<HashMap<String, String>> {
+    let mut people = HashMap::new();
+    let add = |name: &str, address: String| {
+        let name = impersonation::normalise(name);
+        if !name.is_empty() {
+            people.insert(name, address);
+        }
+    };
+    store.each_person(id, add).await?;
+    Ok(people)
 }
 
 async fn warn_of_expiry(store: &Store, tenant: &Tenant) -> store::Result<()> {

@@ -2,11 +2,12 @@
 
 mod tenants;
 
+use crate::people;
 use crate::transport::{InternetMail, Transport};
-use crate::world::{Fault, State as WorldState, StoredMessage, World};
+use crate::world::{Fault, State as WorldState, StoredMessage, Tenant, World};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -106,6 +107,9 @@ fn router(door: Door) -> Router {
         .route("/tenants/{tenant}/graph", post(tenants::graph))
         .route("/tenants/{tenant}/export", get(tenants::export))
         .route("/tenants/{tenant}/seed", post(tenants::seed))
+        .route("/tenants/{tenant}/users", post(put_user).delete(remove_user))
+        .route("/tenants/{tenant}/groups", post(put_group).delete(remove_group))
+        .route("/tenants/{tenant}/delta", get(delta_pages))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
 }
@@ -134,6 +138,11 @@ async fn index() -> Json<Value> {
         "POST /tenants/{id}/graph": {"method": "DELETE", "path": "/applications/{object id}", "body": "?", "by": "second.admin@domain?", "client_ip": "203.0.113.9?"},
         "GET /tenants/{id}/export": "the whole configuration, in the same order and format every time",
         "POST /tenants/{id}/seed": {"users": 50000, "groups": 5000, "members_max": 50, "nested": true},
+        "POST /tenants/{id}/users": {"upn": "ada@domain", "new_upn": "?", "display_name": "?", "addresses": ["primary first"], "enabled": true, "mailbox_type": "UserMailbox"},
+        "DELETE /tenants/{id}/users": {"upn": "ada@domain"},
+        "POST /tenants/{id}/groups": {"name": "Sales", "new_name": "?", "mail": "?", "kind": "distribution|security|mail_security|unified", "add": ["upn or group name"], "remove": []},
+        "DELETE /tenants/{id}/groups": {"name": "Sales"},
+        "GET /tenants/{id}/delta": "every page of delta queries that was handed out",
     }))
 }
 
@@ -376,4 +385,33 @@ async fn issue(State(d): State<Door>, bytes: Bytes) -> Answer {
         .issue(&names.iter().map(String::as_str).collect::<Vec<_>>(), body.flag("client_auth", false)?)
         .map_err(|e| Wrong(format!("field `names`: {e}")))?;
     Ok(Json(json!({"chain_pem": issued.chain_pem, "key_pem": issued.key_pem})))
+}
+fn in_tenant(d: &Door, name: &str, work: impl FnOnce(&mut Tenant) -> Result<Value, String>) -> Answer {
+    let mut state = d.world.state();
+    let t = state.tenant_mut(name).ok_or_else(|| Wrong(format!("no tenant is called {name}")))?;
+    work(t).map(Json).map_err(Wrong)
+}
+
+async fn put_user(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let body = Value::Object(Body::read(&bytes)?.0);
+    in_tenant(&d, &tenant, |t| people::put_user(t, &body))
+}
+
+async fn remove_user(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let upn = Body::read(&bytes)?.text("upn")?;
+    in_tenant(&d, &tenant, |t| people::remove_user(t, &upn))
+}
+
+async fn put_group(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let body = Value::Object(Body::read(&bytes)?.0);
+    in_tenant(&d, &tenant, |t| people::put_group(t, &body))
+}
+
+async fn remove_group(State(d): State<Door>, Path(tenant): Path<String>, bytes: Bytes) -> Answer {
+    let name = Body::read(&bytes)?.text("name")?;
+    in_tenant(&d, &tenant, |t| people::remove_group(t, &name))
+}
+
+async fn delta_pages(State(d): State<Door>, Path(tenant): Path<String>) -> Answer {
+    in_tenant(&d, &tenant, |t| Ok(json!(t.delta.served)))
 }

@@ -19,6 +19,7 @@ mod export;
 pub mod graph;
 mod history;
 mod limits;
+pub mod people;
 pub mod pki;
 pub mod roll;
 pub mod seed;

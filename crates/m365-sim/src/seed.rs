@@ -327,6 +327,7 @@ fn tenant(world: &World, seed: &TenantSeed) -> (Tenant, TenantEndpoint) {
         feed: Default::default(),
         history: Default::default(),
         traces: Vec::new(),
+        delta: Default::default(),
     };
     (tenant, endpoint)
 }

@@ -105,6 +105,20 @@ switches! {
     activity_page_size: usize = 200;
     /// Q41 UserType of an application in the activity feed: 5 (Application) or 6 (ServicePrincipal).
     activity_app_user_type: i64 = 5;
+    /// Q50 life of a delta token in seconds; after it 410.
+    delta_token_ttl_secs: i64 = 7 * 24 * 3600;
+    /// Q51 a page of a delta query repeats the last object of the page before.
+    delta_duplicates: bool = false;
+    /// Q52 each page of a delta query comes after an empty one.
+    delta_empty_pages: bool = false;
+    /// Q53 objects of one page of a delta query.
+    delta_page_size: usize = 200;
+    /// Q53 members in one entry of a group; a page tells of about twice as many.
+    delta_members_max: usize = 500;
+    /// Q54 the deletion of a user is told by each of its groups, too.
+    delta_tells_deleted_members: bool = true;
+    /// Q55 Location of a 410: `token` (a beginning with the old $select in it), `bare` (without $select) or `none`.
+    delta_gone_location: String = "token".into();
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }

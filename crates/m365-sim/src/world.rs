@@ -101,6 +101,8 @@ pub struct Tenant {
     pub history: crate::history::History,
     /// Unix seconds of the latest message traces (Q39).
     pub traces: Vec<i64>,
+    /// What delta queries have told of.
+    pub delta: crate::graph::delta::Log,
 }
 
 impl Tenant {

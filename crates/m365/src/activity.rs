@@ -62,10 +62,14 @@ impl Client {
                     service: "the activity feed",
                     what: format!("contentCreated is \"{}\"", text("contentCreated")),
                 })?;
-                blobs.push(Blob { id: text("contentId"), uri: self.own_link("content", text("contentUri"))?, created });
+                blobs.push(Blob {
+                    id: text("contentId"),
+                    uri: self.own_feed_link("content", text("contentUri"))?,
+                    created,
+                });
             }
             match headers.get("NextPageUri").and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()) {
-                Some(next) => url = self.own_link("the list of content", next.to_owned())?,
+                Some(next) => url = self.own_feed_link("the list of content", next.to_owned())?,
                 None => return Ok(blobs),
             }
         }
@@ -88,7 +92,7 @@ impl Client {
     }
 
     /// A token must not follow a link to somebody else.
-    fn own_link(&self, what: &str, uri: String) -> Result<String> {
+    fn own_feed_link(&self, what: &str, uri: String) -> Result<String> {
         if uri.starts_with(&format!("{}/", self.cloud.activity)) {
             return Ok(uri);
         }

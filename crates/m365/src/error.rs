@@ -43,6 +43,9 @@ pub enum M365Error {
     /// A person said no, or nobody said anything.
     #[error("{0}")]
     SignIn(String),
+    /// The place in a list of changes is not known any more (wire.md 4.1): the whole list has to be read again.
+    #[error("Microsoft Graph: 410 {code}: the changes since the last time are not known any more")]
+    Gone { code: String, location: Option<String> },
     #[error("Microsoft Graph: {status} {code}: {message}")]
     Graph { status: u16, code: String, message: String },
     /// `code` begins with AF (wire.md 9.1).
@@ -111,6 +114,11 @@ impl M365Error {
         }
     }
 
+    /// True when the link that was asked leads nowhere any more: its token expired or is not understood.
+    pub fn is_link_dead(&self) -> bool {
+        matches!(self, M365Error::Gone { .. } | M365Error::Graph { status: 400, .. })
+    }
+
     /// True when what was to be made is there already.
     pub fn is_duplicate(&self) -> bool {
         match self {
@@ -158,9 +166,12 @@ impl M365Error {
         }
     }
 
-    pub(crate) fn of_graph(status: u16, body: &Value) -> M365Error {
+    pub(crate) fn of_graph(status: u16, body: &Value, location: Option<String>) -> M365Error {
         let error = &body["error"];
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        if status == 410 {
+            return M365Error::Gone { code: text("code"), location };
+        }
         M365Error::Graph { status, code: text("code"), message: text("message") }
     }
 

@@ -18,6 +18,17 @@ pub struct Answer {
     pub more: bool,
 }
 
+/// One page of it.
+#[derive(Debug)]
+pub struct Part {
+    pub rows: Vec<Row>,
+    pub warnings: Vec<String>,
+    /// Where it goes on; without it, this was the last page.
+    pub next: Option<String>,
+    /// The last page, and Exchange says that there is more: the list was cut off.
+    pub more: bool,
+}
+
 /// The routing hint of an application (wire.md 7.1).
 const ANCHOR: &str = "APP:SystemMailbox{bb558c35-97f1-4cb9-8ff7-d53741dc928c}";
 
@@ -37,40 +48,15 @@ impl Client {
     /// The same for a cmdlet whose list is gone through by its parameters (Get-MessageTraceV2, wire.md 8.10): a list
     /// that ends before its end says so in `more`, and whoever asks goes on.
     pub async fn exchange_part(&self, who: &Identity, cmdlet: &str, parameters: Value) -> Result<Answer> {
-        let first = format!("{}/adminapi/beta/{}/InvokeCommand", self.cloud.exchange, who.tenant());
-        let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
-        let (mut answer, mut url) = (Answer::default(), first);
-        for page in 0..limits::PAGES_MAX {
-            let mut got = match self.invoke_again(who, cmdlet, &url, &body).await {
-                // recorded: the link to the second page often leads to another backend, which knows nothing of it
-                Err(M365Error::Exchange { text, .. }) if page > 0 => {
-                    return Err(M365Error::Truncated { what: cmdlet.to_owned(), why: text });
-                }
-                other => other?,
-            };
-            if got["@adminapi.confirmationmessage"].as_str().is_some_and(|text| !text.is_empty()) {
-                let what = format!("{cmdlet} asked for confirmation and did nothing");
-                return Err(M365Error::Unexpected { service: "Exchange Online", what });
-            }
-            let next = got["@odata.nextLink"].as_str().map(str::to_owned);
-            let said = got["@adminapi.warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let warnings: Vec<String> = said.map(str::to_owned).collect();
-            // of the last page only: the ones before it warn of the page that follows
-            answer.more = next.is_none() && warnings.iter().any(|w| w.to_lowercase().contains("more results"));
-            answer.warnings.extend(warnings);
-            if let Some(Value::Array(rows)) = got.get_mut("value").map(Value::take) {
-                answer.rows.extend(rows.into_iter().filter_map(plain));
-            }
-            match next {
-                Some(next) if next.starts_with('/') => url = format!("{}{next}", self.cloud.exchange),
-                Some(next) if next.starts_with(&format!("{}/", self.cloud.exchange)) => url = next,
-                Some(_) => {
-                    return Err(M365Error::Truncated {
-                        what: cmdlet.to_owned(),
-                        why: "its next page is at another host".into(),
-                    });
-                }
-                None => return Ok(answer),
+        let (mut answer, mut at) = (Answer::default(), None);
+        for _ in 0..limits::PAGES_MAX {
+            let page = self.exchange_page(who, cmdlet, &parameters, &[], at.as_deref()).await?;
+            answer.rows.extend(page.rows);
+            answer.more = page.more;
+            answer.warnings.extend(page.warnings);
+            at = page.next;
+            if at.is_none() {
+                return Ok(answer);
             }
         }
         Err(M365Error::Truncated {
@@ -90,6 +76,50 @@ impl Client {
             pause = (pause * 2).min(limits::BACKOFF_MAX);
         }
         self.invoke(who, cmdlet, url, body).await
+    }
+
+    /// One page of what a cmdlet returns, so that a long list is never in memory as a whole: the first without `at`,
+    /// each further one at the `next` of the one before. Of `select`, empty for all, only those properties come.
+    pub async fn exchange_page(
+        &self,
+        who: &Identity,
+        cmdlet: &str,
+        parameters: &Value,
+        select: &[&str],
+        at: Option<&str>,
+    ) -> Result<Part> {
+        let first = format!("{}/adminapi/beta/{}/InvokeCommand", self.cloud.exchange, who.tenant());
+        let url = match at {
+            Some(link) => link.to_owned(),
+            None if select.is_empty() => first,
+            None => format!("{first}?$select={}", select.join(",")),
+        };
+        let truncated = |why: &str| M365Error::Truncated { what: cmdlet.to_owned(), why: why.to_owned() };
+        let body = json!({"CmdletInput": {"CmdletName": cmdlet, "Parameters": parameters}});
+        let mut got = match self.invoke_again(who, cmdlet, &url, &body).await {
+            // recorded: the link to the second page often leads to another backend, which knows nothing of it
+            Err(M365Error::Exchange { text, .. }) if at.is_some() => return Err(truncated(&text)),
+            other => other?,
+        };
+        if got["@adminapi.confirmationmessage"].as_str().is_some_and(|text| !text.is_empty()) {
+            let what = format!("{cmdlet} asked for confirmation and did nothing");
+            return Err(M365Error::Unexpected { service: "Exchange Online", what });
+        }
+        let told = got["@adminapi.warnings"].as_array().into_iter().flatten();
+        let warnings: Vec<String> = told.filter_map(|w| w.as_str().map(str::to_owned)).collect();
+        let next = match got["@odata.nextLink"].as_str() {
+            Some(next) if next.starts_with('/') => Some(format!("{}{next}", self.cloud.exchange)),
+            Some(next) if next.starts_with(&format!("{}/", self.cloud.exchange)) => Some(next.to_owned()),
+            Some(_) => return Err(truncated("its next page is at another host")),
+            None => None,
+        };
+        let rows = match got.get_mut("value").map(Value::take) {
+            Some(Value::Array(rows)) => rows.into_iter().filter_map(plain).collect(),
+            _ => Vec::new(),
+        };
+        // pages before the last one warn of the page that follows
+        let more = next.is_none() && warnings.iter().any(|w| w.to_lowercase().contains("more results"));
+        Ok(Part { rows, warnings, next, more })
     }
 
     async fn invoke(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {

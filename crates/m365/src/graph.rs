@@ -5,8 +5,24 @@
 use crate::http::{Asks, Client, send};
 use crate::tokens::Identity;
 use crate::{M365Error, Result, Service, limits};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, header};
 use serde_json::Value;
+
+/// A part of a list, and where it goes on.
+#[derive(Debug)]
+pub struct Page {
+    pub items: Vec<Value>,
+    pub next: Next,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// There is more at this link.
+    Page(String),
+    /// This was all; what changes from now on is told at this link (wire.md 4.1).
+    Delta(String),
+    End,
+}
 
 impl Client {
     pub async fn graph_get(&self, who: &Identity, path: &str) -> Result<Value> {
@@ -37,30 +53,46 @@ impl Client {
 
     /// Every item of a list; links to further pages are followed as they stand (wire.md 2.3).
     pub async fn graph_list(&self, who: &Identity, path: &str) -> Result<Vec<Value>> {
-        let mut items = Vec::new();
-        let mut url = self.graph_url(path);
+        let (mut items, mut at) = (Vec::new(), path.to_owned());
         for _ in 0..limits::PAGES_MAX {
-            let mut page = self.graph_at(who, Method::GET, &url, None).await?;
-            let Some(Value::Array(values)) = page.get_mut("value").map(Value::take) else {
-                return Err(M365Error::Unexpected { service: "Microsoft Graph", what: format!("{path} is no list") });
-            };
-            items.extend(values);
-            match page["@odata.nextLink"].as_str() {
-                // a token must not follow a link to somebody else
-                Some(next) if next.starts_with(&format!("{}/", self.cloud.graph)) => url = next.to_owned(),
-                Some(_) => {
-                    return Err(M365Error::Truncated {
-                        what: path.to_owned(),
-                        why: "its next page is at another host".into(),
-                    });
-                }
-                None => return Ok(items),
+            let page = self.graph_page(who, &at).await?;
+            items.extend(page.items);
+            match page.next {
+                Next::Page(next) => at = next,
+                Next::Delta(_) | Next::End => return Ok(items),
             }
         }
         Err(M365Error::Truncated {
             what: path.to_owned(),
             why: format!("it has more than {} pages", limits::PAGES_MAX),
         })
+    }
+
+    /// One page of a list, by its path or by the link of the page before.
+    pub async fn graph_page(&self, who: &Identity, at: &str) -> Result<Page> {
+        let url = if at.starts_with("https://") { at.to_owned() } else { self.graph_url(at) };
+        self.own_link(at, &url)?;
+        let mut page = self.graph_at(who, Method::GET, &url, None).await?;
+        let Some(Value::Array(items)) = page.get_mut("value").map(Value::take) else {
+            return Err(M365Error::Unexpected { service: "Microsoft Graph", what: format!("{at} is no list") });
+        };
+        let next = match (page["@odata.nextLink"].as_str(), page["@odata.deltaLink"].as_str()) {
+            (Some(next), _) => Next::Page(next.to_owned()),
+            (None, Some(delta)) => Next::Delta(delta.to_owned()),
+            (None, None) => Next::End,
+        };
+        if let Next::Page(link) | Next::Delta(link) = &next {
+            self.own_link(at, link)?;
+        }
+        Ok(Page { items, next })
+    }
+
+    /// A token must not follow a link to somebody else.
+    fn own_link(&self, what: &str, link: &str) -> Result<()> {
+        if link.starts_with(&format!("{}/", self.cloud.graph)) {
+            return Ok(());
+        }
+        Err(M365Error::Truncated { what: what.to_owned(), why: "its next page is at another host".into() })
     }
 
     fn graph_url(&self, path: &str) -> String {
@@ -87,6 +119,7 @@ impl Client {
 
 async fn read(answer: Response) -> Result<Value> {
     let status = answer.status();
+    let location = answer.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
     let text = answer
         .text()
         .await
@@ -99,5 +132,5 @@ async fn read(answer: Response) -> Result<Value> {
         Err(_) if !status.is_success() => Value::Null,
         Err(e) => return Err(M365Error::Unexpected { service: "Microsoft Graph", what: e.to_string() }),
     };
-    if status.is_success() { Ok(body) } else { Err(M365Error::of_graph(status.as_u16(), &body)) }
+    if status.is_success() { Ok(body) } else { Err(M365Error::of_graph(status.as_u16(), &body, location)) }
 }

@@ -13,7 +13,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 /// First pause where no Retry-After is given; doubled each time, up to half a minute.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// Pages of one list: 1,000 pages of 999 are more users than any tenant has; more is a link that leads round in circles.
+/// Pages of one list read at once: 1,000 pages of 999 are more users than any tenant has; more is a link that leads round in circles.
 pub const PAGES_MAX: usize = 1000;
 /// A token is not used any more when it ends so soon: the request and Microsoft's clock need some time too.
 pub const TOKEN_MARGIN: Duration = Duration::from_secs(120);

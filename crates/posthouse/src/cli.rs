@@ -60,6 +60,15 @@ pub enum Command {
         /// Tenant id, label or domain.
         tenant: String,
     },
+    /// What is known of a tenant's users, groups and mailboxes, and how fresh it is.
+    #[command(args_conflicts_with_subcommands = true)]
+    Directory {
+        /// Tenant id, label or domain.
+        #[arg(required = true)]
+        tenant: Option<String>,
+        #[command(subcommand)]
+        command: Option<DirectoryCommand>,
+    },
     /// Leave a tenant alone for a while: no watching, no healing; for a break-glass.
     Pause {
         /// Tenant id, label or domain.
@@ -116,6 +125,28 @@ pub enum Command {
     Sim(SimArgs),
     /// Connect a simulated tenant and watch real messages make the whole journey.
     Demo(DemoArgs),
+}
+
+#[derive(Subcommand)]
+pub enum DirectoryCommand {
+    /// Read now what changed; `serve` does so every quarter of a minute.
+    Sync {
+        /// Tenant id, label or domain.
+        tenant: String,
+    },
+    /// Users, groups and mailboxes whose name or an address contains a text.
+    Find {
+        /// Tenant id, label or domain.
+        tenant: String,
+        text: String,
+    },
+    /// Every user in a group and in the groups in it.
+    Members {
+        /// Tenant id, label or domain.
+        tenant: String,
+        /// Display name, mail address or object id.
+        group: String,
+    },
 }
 
 #[derive(Subcommand)]

@@ -45,8 +45,9 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
     let mail = tokio::spawn(control::watch_mail(client.clone(), store.clone(), settings.clone()));
-    let watch = tokio::spawn(control::watch(client, store.clone(), settings, config.watch));
+    let watch = tokio::spawn(control::watch(client.clone(), store.clone(), settings, config.watch));
     let notices = tokio::spawn(control::notify(targets, store.clone()));
+    let follow = tokio::spawn(control::follow(client, store.clone()));
     if let Some(file) = ready_file {
         write_ready(
             &file,
@@ -58,6 +59,7 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     watch.abort();
     mail.abort();
     notices.abort();
+    follow.abort();
     running.shutdown().await;
     store.close().await;
     Ok(())

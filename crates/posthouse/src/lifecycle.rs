@@ -216,7 +216,7 @@ pub fn stage(asked: Stage) -> tenant::Stage {
 
 /// Exchange takes a group in a rule only by an address; a wrong one would stop mail of nobody or everybody.
 pub async fn groups(store: &Store, tenant: &Tenant, asked: &[String]) -> Result<Vec<String>> {
-    let known = store.directory(tenant.id).await?.groups;
+    let known = store.groups(tenant.id).await?;
     let mut out = Vec::new();
     for name in asked {
         let wanted = name.to_lowercase();

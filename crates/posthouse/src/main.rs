@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod directory;
 mod fleet;
 mod lifecycle;
 mod show;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
                 Command::Watch { tenant } => return lifecycle::watch(&config, &tenant, json).await,
                 Command::Status { tenant } => return status::status(&config, &tenant, json).await,
+                Command::Directory { tenant, command } => directory::run(&config, tenant, command, json).await?,
                 Command::Pause { tenant, hours, why } => lifecycle::pause(&config, &tenant, hours, why, json).await?,
                 Command::Resume { tenant } => lifecycle::resume(&config, &tenant, json).await?,
                 Command::Audit(command) => return lifecycle::audit(&config, &command, json).await,

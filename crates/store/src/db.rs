@@ -13,6 +13,7 @@ use std::sync::Arc;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_plans.sql"),
+    include_str!("../migrations/0003_directory.sql"),
     include_str!("../migrations/0004_notices.sql"),
 ];
 

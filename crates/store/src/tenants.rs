@@ -61,6 +61,8 @@ impl Store {
             "DELETE FROM tenants WHERE id=$1",
             "DELETE FROM steps WHERE tenant=$1",
             "DELETE FROM directory WHERE tenant=$1",
+            "DELETE FROM members WHERE tenant=$1",
+            "DELETE FROM directory_sync WHERE tenant=$1",
             "DELETE FROM zone WHERE tenant=$1",
             "DELETE FROM plans WHERE tenant=$1",
             "DELETE FROM receipts WHERE tenant=$1",

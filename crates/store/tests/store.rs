@@ -5,8 +5,8 @@ use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use store::{
-    AlertKind, DeliveryState, Directory, HoldReason, JourneyEntry, JourneyFilter, NewHold, NoticeTarget, Outcome,
-    Probe, ProbeArrival, Severity, Store, Tried, User, ZoneRecord,
+    AlertKind, DeliveryState, DirectoryPage, HoldReason, JourneyEntry, JourneyFilter, NewHold, NoticeTarget, Outcome,
+    Probe, ProbeArrival, Severity, Store, SyncKind, Told, Tried, UserChange, ZoneRecord,
 };
 use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret, Tenant, TenantId};
 use uuid::Uuid;
@@ -224,15 +224,10 @@ async fn a_forgotten_tenant_leaves_its_mail_and_its_story() {
     let before = store.tenants_revision().await.unwrap();
     store.put_tenant(&contoso()).await.unwrap();
     assert!(store.tenants_revision().await.unwrap() > before);
-    let user = User {
-        id: "u".into(),
-        upn: "a@x".into(),
-        display_name: "A".into(),
-        mail: None,
-        addresses: vec![],
-        enabled: true,
-    };
-    store.replace_directory(ID, &Directory { users: vec![user], ..Directory::default() }).await.unwrap();
+    let page = DirectoryPage::Users(vec![Told::Changed(UserChange { id: "u".into(), ..UserChange::default() })]);
+    let place = store.sync_state(ID, SyncKind::Users).await.unwrap();
+    assert!(store.put_directory_page(ID, &place, page.clone(), true, "2").await.unwrap());
+    let place = store.sync_state(ID, SyncKind::Users).await.unwrap();
     let record = ZoneRecord {
         tenant: Some(ID),
         name: "Contoso.connect.example".into(),
@@ -245,6 +240,7 @@ async fn a_forgotten_tenant_leaves_its_mail_and_its_story() {
     store.put_journey(&journey("01-a", "x@y")).await.unwrap();
     store.delete_tenant(ID).await.unwrap();
     assert!(store.tenants().await.unwrap().is_empty());
+    assert!(!store.put_directory_page(ID, &place, page, true, "3").await.unwrap(), "a page for nobody");
     assert!(store.directory(ID).await.unwrap().users.is_empty());
     assert!(store.zone_records("contoso.connect.example").await.unwrap().is_empty());
     assert_eq!(

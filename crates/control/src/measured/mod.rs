@@ -242,12 +242,14 @@ pub(crate) async fn measured(
     ids.dedup();
     let passages = store.passages(tenant.id, &ids).await?;
     let directory = store.directory(tenant.id).await?;
+    let groups = [tenant.rollout.pilot_groups.as_slice(), &tenant.rollout.excluded_groups].concat();
+    let members = people::members_of(store, tenant.id, &groups).await?;
     let receipts = store.receipts(tenant.id).await?;
     let changed = receipts.iter().filter(|(_, r)| r.object.starts_with("mail flow rule")).map(|(at, _)| *at).max();
     let none: &[Drift] = &[];
     let known = Known {
         rollout: &tenant.rollout,
-        people: &People::new(&directory),
+        people: &People::new(&directory, &members),
         drift: looked.map_or(none, |l| &l.drift),
         changed,
     };

@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use uuid::Uuid;
 
-const READ_USERS: [&str; 5] = [
+pub(super) const READ_USERS: [&str; 5] = [
     "User.Read.All",
     "User.ReadWrite.All",
     "Directory.Read.All",
     "Directory.ReadWrite.All",
     "Directory.AccessAsUser.All",
 ];
-const READ_GROUPS: [&str; 6] = [
+pub(super) const READ_GROUPS: [&str; 6] = [
     "Group.Read.All",
     "GroupMember.Read.All",
     "Group.ReadWrite.All",

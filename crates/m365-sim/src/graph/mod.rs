@@ -1,6 +1,7 @@
 //! Microsoft Graph on the wire (wire.md 2–5): one door, routed by the segments of the path.
 
 pub mod applications;
+pub mod delta;
 mod directory;
 mod domains;
 mod filter;
@@ -40,6 +41,8 @@ impl Door {
 /// What an operation answers, before headers are put on it.
 pub enum Answer {
     Json(u16, Value),
+    /// A body that is already as it shall be.
+    Whole(Value),
     /// A collection, paged and projected by the door.
     List(&'static str, Vec<Value>),
     Empty,
@@ -52,11 +55,13 @@ pub struct Refusal {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
+    /// Where to ask instead.
+    pub location: Option<String>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, code, message: message.into() }
+        Refusal { status, code, message: message.into(), location: None }
     }
     pub fn not_found(what: &str) -> Refusal {
         Refusal::new(
@@ -265,7 +270,11 @@ fn respond(door: &Door, answered: Result<Finished, Refusal>, id: &str, client_id
             let date = door.world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
             let error = json!({"error": {"code": r.code, "message": r.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}});
             let status = StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST);
-            (status, [("content-type", JSON)], Json(error)).into_response()
+            let mut response = (status, [("content-type", JSON)], Json(error)).into_response();
+            if let Some(location) = r.location.and_then(|l| l.parse().ok()) {
+                response.headers_mut().insert("location", location);
+            }
+            response
         }
     }
 }
@@ -311,6 +320,7 @@ async fn route(request: &Request<'_>) -> Answered {
         "applications" | "servicePrincipals" | "oauth2PermissionGrants" => applications::route(request),
         "directoryRoles" | "directoryRoleTemplates" | "roleManagement" => roles::roles(request),
         "me" => directory::me(request),
+        "users" | "groups" if request.path.get(1).is_some_and(|s| s == "delta") => delta::route(request),
         "users" if request.path.get(2).is_some_and(|s| s == "messages" || s == "mailFolders") => {
             messages::route(request)
         }
@@ -338,6 +348,7 @@ fn finish(request: &Request<'_>, uri: &axum::http::Uri, counting: bool, answer: 
     let done = |status, body| Ok(Finished { status, body, location: None });
     match answer {
         Answer::Empty => done(204, Body::None),
+        Answer::Whole(value) => done(200, Body::Json(value)),
         Answer::Text(text) => done(200, Body::Text(text)),
         Answer::Json(status, value) => {
             let at = format!("{}{}", request.door.base, uri.path());

@@ -116,16 +116,16 @@ async fn cast(stage: &Stage, tenant: &tenant::Tenant) -> Result<Cast> {
         .filter(|m| m.kind == "UserMailbox" && m.display_name.contains(' '))
         .map(|m| (m.display_name.clone(), m.address.clone()))
         .collect();
-    let members = |group: &store::Group| -> Option<Vec<String>> {
-        let mailbox = |id: &String| directory.mailboxes.iter().find(|m| m.id == *id).map(|m| m.address.clone());
-        group.members.iter().map(mailbox).collect()
-    };
-    let group = directory
-        .groups
-        .iter()
-        .filter(|g| g.mail.is_some())
-        .filter_map(|g| Some((g.mail.clone()?, members(g)?)))
-        .find(|(_, m)| (2..20).contains(&m.len()));
+    let mailbox = |id: &String| directory.mailboxes.iter().find(|m| m.id == *id).map(|m| m.address.clone());
+    let mut group = None;
+    for found in directory.groups.iter().filter(|g| g.mail.is_some()) {
+        let members: Option<Vec<String>> =
+            stage.store.members(tenant.id, &found.id).await?.iter().map(mailbox).collect();
+        if let Some(members) = members.filter(|m| (2..20).contains(&m.len())) {
+            group = found.mail.clone().map(|mail| (mail, members));
+            break;
+        }
+    }
     let (group, members) = group.context("the directory has no mail group of two to twenty mailboxes")?;
     anyhow::ensure!(users.len() >= 5, "the directory has {} users with mailboxes; five are needed", users.len());
     Ok(Cast { users, group, members })

@@ -7,6 +7,7 @@ mod door;
 mod harness;
 
 mod bad_mail;
+mod directory;
 mod kills;
 mod lifecycle;
 mod loop_guard;
