@@ -250,7 +250,8 @@ pub(crate) async fn carry_out(
         Ok(())
     };
     receipted(store, id, origin, &text_of(change), &change.object, &calls.join(", "), prior, all).await?;
-    work.show(Event::new(step_of(change), State::Done, text_of(change)));
+    let step = if origin.by == "disconnect" { Step::Disconnect } else { step_of(change) };
+    work.show(Event::new(step, State::Done, text_of(change)));
     Ok(())
 }
 

@@ -104,6 +104,10 @@ impl Client {
         // starting and stopping may be repeated: the second time changes nothing
         let request = self.http.request(method, url).bearer_auth(token.expose()).body("");
         let answer = send("the activity feed", Asks::Repeatable, request).await?;
+        if answer.status() == 401 {
+            // the next time with a new one
+            self.forget_tokens(who);
+        }
         let headers = answer.headers().clone();
         Ok((headers, read(answer).await?))
     }

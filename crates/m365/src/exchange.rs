@@ -65,12 +65,18 @@ impl Client {
         })
     }
 
-    /// Exchange has passing troubles of its own, in the body of an ordinary refusal (wire.md 7.5).
+    /// Exchange has passing troubles of its own, in the body of an ordinary refusal (wire.md 7.5), and may end a token
+    /// before its time; a new one is tried once.
     async fn invoke_again(&self, who: &Identity, cmdlet: &str, url: &str, body: &Value) -> Result<Value> {
-        let mut pause = limits::BACKOFF_FIRST;
+        let (mut pause, mut token_is_new) = (limits::BACKOFF_FIRST, false);
         for _ in 1..limits::TRIES_MAX {
             match self.invoke(who, cmdlet, url, body).await {
                 Err(e) if e.did_nothing() => tokio::time::sleep(pause).await,
+                Err(M365Error::NotAuthorised { status: 401, .. }) if !token_is_new => {
+                    self.forget_tokens(who);
+                    token_is_new = true;
+                    continue;
+                }
                 other => return other,
             }
             pause = (pause * 2).min(limits::BACKOFF_MAX);

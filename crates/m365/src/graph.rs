@@ -103,7 +103,17 @@ impl Client {
         self.graph_at(who, method, &self.graph_url(path), body).await
     }
 
+    /// A token may end before its time; a new one is tried once.
     async fn graph_at(&self, who: &Identity, method: Method, url: &str, body: Option<&Value>) -> Result<Value> {
+        let first = self.graph_once(who, method.clone(), url, body).await;
+        if !matches!(first, Err(M365Error::Graph { status: 401, .. })) {
+            return first;
+        }
+        self.forget_tokens(who);
+        self.graph_once(who, method, url, body).await
+    }
+
+    async fn graph_once(&self, who: &Identity, method: Method, url: &str, body: Option<&Value>) -> Result<Value> {
         let token = self.token(who, Service::Graph).await?;
         let mut request = self
             .http
