@@ -6,7 +6,7 @@ use crate::objects::{accepted_domain, application, credential, exchange, inbound
 use crate::plan::{self, Call, Change, Plan, text_of};
 use crate::work::{Show, Work};
 use crate::{
-    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, limits, objects, rotate::Rotate,
+    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, limits, objects, probe, rotate::Rotate,
 };
 use m365::{Client, Identity, M365Error};
 use serde_json::Value;
@@ -40,7 +40,7 @@ pub async fn apply(
     let mut work =
         Work::new(Wish::new(Some(id.to_string()), SignIn::DeviceCode), client, store, settings, nobody, show);
     carry_out_all(&mut work, &app, &mut tenant, &now, Origin { plan: approved, by }).await?;
-    applied(&work, &mut tenant).await?;
+    applied(&mut work, &app, &mut tenant).await?;
     let waiting: Vec<String> = now.changes.iter().filter_map(told_waiting).collect();
     if !waiting.is_empty() {
         return Err(ControlError::Waits(format!("the rest was carried out and read back; {}", waiting.join("; "))));
@@ -90,11 +90,19 @@ async fn carry_out_all(
     settle(work, app, tenant, |_| true).await
 }
 
-/// What the tenant is from now on measured by, and which secrets are written from now on.
-pub(crate) async fn applied(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
-    let now = jiff::Timestamp::now().as_second();
-    tenant.pass.advance(now);
-    tenant.route.advance(now);
+/// What the tenant is from now on measured by. A secret that its rules were told of is written from the moment on in
+/// which they are seen to know it; where no probe can show that, an hour later (see [`plan`]).
+pub(crate) async fn applied(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
+    if tenant.pass.next.is_some() {
+        let now = jiff::Timestamp::now().as_second();
+        for secrets in [&mut tenant.pass, &mut tenant.route] {
+            secrets.told = if secrets.told == 0 { now } else { secrets.told };
+        }
+        if probe::rules_know_the_next_secret(work, app, tenant).await? {
+            tenant.pass.advance(jiff::Timestamp::now().as_second());
+            tenant.route.advance(jiff::Timestamp::now().as_second());
+        }
+    }
     work.store.put_tenant(tenant).await?;
     remember_applied(work.store, tenant).await
 }

@@ -49,7 +49,7 @@ pub async fn connect(
     way_back(&mut work, &app, &mut tenant).await?;
     work.wish.probe_recipient.get_or_insert(admin.user_name);
     route(&mut work, &app, &mut tenant).await?;
-    applied(&work, &mut tenant).await?;
+    applied(&mut work, &app, &mut tenant).await?;
     Ok(Connected { id: tenant.id, display_name: tenant.display_name, domains: tenant.domains })
 }
 

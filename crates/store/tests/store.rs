@@ -70,6 +70,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         held: None,
         visits: 1,
         probe: None,
+        newest_token: false,
         steps: vec![],
     }
 }

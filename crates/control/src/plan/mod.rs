@@ -256,11 +256,20 @@ pub(crate) async fn of_removal(
     written_down(store, Plan::new(tenant, changes, observed.unknown(), Vec::new())?).await
 }
 
-/// The tenant as wished now: a secret that nothing can carry any more is not wished any more.
+/// The tenant as wished now: a secret that its rules were told of an hour ago is written from now on, and one that
+/// nothing can carry any more is not wished any more.
 async fn wished(mut tenant: Tenant, store: &Store) -> Result<Tenant> {
-    let before = jiff::Timestamp::now().as_second() - limits::SECRET_OVERLAP_SECS;
+    let now = jiff::Timestamp::now().as_second();
     let mut known = store.tenant(tenant.id).await?.unwrap_or_else(|| tenant.clone());
-    if known.pass.retire(before) | known.route.retire(before) {
+    let mut changed = false;
+    for secrets in [&mut known.pass, &mut known.route] {
+        if secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS {
+            secrets.advance(now);
+            changed = true;
+        }
+        changed |= secrets.retire(now - limits::SECRET_OVERLAP_SECS);
+    }
+    if changed {
         store.put_tenant(&known).await?;
         (tenant.pass, tenant.route) = (known.pass, known.route);
     }
