@@ -25,8 +25,9 @@ pub async fn apply(
     show: &mut Show<'_>,
 ) -> Result<Plan> {
     let _alone = alone(store, id)?;
-    let (mut tenant, app) = plan::acting(id, store).await?;
-    let now = plan::made(&tenant, settings, &plan::observe(client, &app, store, settings, &tenant).await?)?;
+    let (tenant, app) = plan::acting(id, store).await?;
+    let (mut tenant, observed) = plan::observe_current(client, &app, store, settings, &tenant).await?;
+    let now = plan::made(&tenant, settings, &observed)?;
     if now.id != approved {
         return Err(refused(store, id, approved, &now).await?);
     }
@@ -133,8 +134,8 @@ pub(crate) async fn settle(
 ) -> Result<()> {
     let (until, mut pause, mut told) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST, false);
     loop {
-        let observed = plan::observe(work.client, app, work.store, work.settings, tenant).await?;
-        let mut now = plan::made(tenant, work.settings, &observed)?;
+        let (tenant, observed) = plan::observe_current(work.client, app, work.store, work.settings, tenant).await?;
+        let mut now = plan::made(&tenant, work.settings, &observed)?;
         now.changes.retain(|c| c.waits_for.is_none() && !c.optional && which(c));
         if now.changes.is_empty() && now.unknown_that_counts().is_none() {
             return Ok(());

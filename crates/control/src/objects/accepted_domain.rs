@@ -199,9 +199,13 @@ async fn await_accepted(work: &mut Work<'_>, app: &Identity, name: &str) -> Resu
 /// Every accepted domain of the tenant that is not ours, in lower case.
 pub(crate) async fn domains_of(work: &Work<'_>, app: &Identity) -> Result<Vec<String>> {
     let rows = work.client.exchange(app, "Get-AcceptedDomain", json!({"ResultSize": "Unlimited"})).await?.rows;
-    let ours = format!(".{}", work.settings.zone);
+    Ok(not_ours(&rows, &work.settings.zone))
+}
+
+pub(crate) fn not_ours(rows: &[m365::Row], zone: &str) -> Vec<String> {
+    let ours = format!(".{zone}");
     let names = rows.iter().filter_map(|r| r.get("DomainName").and_then(Value::as_str)).map(str::to_lowercase);
-    Ok(names.filter(|d| !d.ends_with(&ours)).collect())
+    names.filter(|d| !d.ends_with(&ours)).collect()
 }
 
 /// The host that takes the tenant's mail: read, never derived (transport.md 1.4).

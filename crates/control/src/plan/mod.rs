@@ -11,10 +11,13 @@ mod removal;
 mod text;
 
 pub(crate) use compare::{object_of, of_one, order, routes_mail, wanted};
-pub(crate) use observe::{NEEDS, Observed, observe, observe_rules, text};
+pub(crate) use observe::{NEEDS, Observed, observe_rules, text};
+
+use observe::observe;
 pub(crate) use removal::{Before, removal};
 pub(crate) use text::text_of;
 
+use crate::objects::accepted_domain;
 use crate::objects::application::App;
 use crate::objects::exchange::object;
 use crate::{ControlError, Result, Settings, limits};
@@ -233,8 +236,31 @@ pub(crate) async fn of_tenant(
     store: &Store,
     settings: &Settings,
 ) -> Result<Plan> {
+    let (tenant, observed) = observe_current(client, app, store, settings, tenant).await?;
+    written_down(store, made(&tenant, settings, &observed)?).await
+}
+
+/// Reads the tenant. Domains that it gained or lost since are taken over at once: a rule for users takes mail of a new
+/// domain on the same day, and the gateway would not know whose it is.
+pub(crate) async fn observe_current(
+    client: &Client,
+    app: &Identity,
+    store: &Store,
+    settings: &Settings,
+    tenant: &Tenant,
+) -> Result<(Tenant, Observed)> {
     let observed = observe(client, app, store, settings, tenant).await?;
-    written_down(store, made(tenant, settings, &observed)?).await
+    let mut now = tenant.clone();
+    let rows = observed.accepted_domains.as_deref().unwrap_or_default();
+    let domains = accepted_domain::not_ours(rows, &settings.zone);
+    let set = |domains: &[String]| domains.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+    if !domains.is_empty() && set(&domains) != set(&tenant.domains) {
+        now.domains.clone_from(&domains);
+        if let Some(known) = store.tenant(tenant.id).await? {
+            store.put_tenant(&Tenant { domains, ..known }).await?;
+        }
+    }
+    Ok((now, observed))
 }
 
 /// What taking everything back would do; the same steps as `posthouse tenant disconnect`.

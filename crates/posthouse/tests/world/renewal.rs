@@ -165,3 +165,34 @@ async fn many_tenants_follow_a_file_ring_by_ring() {
     assert_eq!(state(0, 1, "State").await, "Disabled");
     assert_eq!(by_file(&[]).0, Some(0));
 }
+
+/// As an administrator adds a domain in the portal.
+async fn gain(world: &World, domain: &str) {
+    let tenant = world.tenant_id(0);
+    let ask = async |method: &str, path: &str, body: Value| {
+        let asked = json!({"method": method, "path": path, "body": body});
+        let answer = world.door.post(&format!("/tenants/{tenant}/graph"), asked).await.unwrap();
+        if answer["body"].is_object() { answer["body"].clone() } else { answer }
+    };
+    ask("POST", "/domains", json!({"id": domain})).await;
+    let records = ask("GET", &format!("/domains/{domain}/verificationDnsRecords"), Value::Null).await;
+    let proof = records["value"].as_array().unwrap().iter().find_map(|r| r["text"].as_str()).unwrap().to_owned();
+    world.door.post("/dns/record", json!({"name": domain, "type": "TXT", "values": [proof]})).await.unwrap();
+    ask("POST", &format!("/domains/{domain}/verify"), json!({})).await;
+    ask("PATCH", &format!("/domains/{domain}"), json!({"supportedServices": ["Email"]})).await;
+}
+
+/// A domain that came after connecting: told, routed by the next plan, and until then nobody's mail is refused for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_the_tenant_gains_is_told_and_covered() {
+    let world = World::connected().await;
+    gain(&world, "wingtip.example").await;
+    let (code, text) = run(&world, &["watch", "contoso"]);
+    assert!(code == Some(2) && text.contains("wingtip.example") && text.contains("Medium"), "{text}");
+    let list = world.json(&["tenant", "list"]);
+    assert!(list[0]["domains"].to_string().contains("wingtip.example"), "{list}");
+    apply(&world);
+    let rules = world.exchange("Get-TransportRule", json!({})).await;
+    assert!(rules[0]["RecipientDomainIs"].to_string().contains("wingtip.example"), "{rules}");
+    assert_eq!(run(&world, &["watch", "contoso"]).0, Some(0));
+}
