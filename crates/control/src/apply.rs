@@ -12,7 +12,7 @@ use m365::{Client, Identity, M365Error};
 use serde_json::Value;
 use std::time::Instant;
 use store::{Receipt, Store, TenantLock};
-use tenant::{Routing, Tenant, TenantId};
+use tenant::{MarkSecrets, Routing, Tenant, TenantId};
 
 /// Carries out exactly the plan of that id; refuses when the tenant is no longer as it was when the plan was made.
 pub async fn apply(
@@ -95,16 +95,19 @@ async fn carry_out_all(
 /// which they are seen to know it; where no probe can show that, an hour later (see [`plan`]).
 pub(crate) async fn applied(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
     if tenant.pass.next.is_some() {
+        let known = probe::rules_know_the_next_secret(work, app, tenant).await?;
         let now = jiff::Timestamp::now().as_second();
-        for secrets in [&mut tenant.pass, &mut tenant.route] {
+        let told = |secrets: &mut MarkSecrets| {
             secrets.told = if secrets.told == 0 { now } else { secrets.told };
-        }
-        if probe::rules_know_the_next_secret(work, app, tenant).await? {
-            tenant.pass.advance(jiff::Timestamp::now().as_second());
-            tenant.route.advance(jiff::Timestamp::now().as_second());
+            if known {
+                secrets.advance(now);
+            }
+        };
+        let both = |kept: &mut Tenant| [&mut kept.pass, &mut kept.route].into_iter().for_each(told);
+        if let Some(kept) = work.store.change_tenant(tenant.id, both).await? {
+            (tenant.pass, tenant.route) = (kept.pass, kept.route);
         }
     }
-    work.store.put_tenant(tenant).await?;
     remember_applied(work.store, tenant).await
 }
 

@@ -92,8 +92,7 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
         // a probe goes only where everybody's mail goes
         directions.retain(|d| tenant.rollout.of(*d) == Stage::Everyone);
     } else {
-        tenant.routing = Routing::Probe;
-        work.store.put_tenant(tenant).await?;
+        routed(work, tenant, Routing::Probe).await?;
         rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound)).await?;
     }
     if !directions.is_empty() {
@@ -101,8 +100,7 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
     }
     if tenant.routing != Routing::Proven {
         rules_for(work, app, tenant, Takes::Rollout).await?;
-        tenant.routing = Routing::Proven;
-        work.store.put_tenant(tenant).await?;
+        routed(work, tenant, Routing::Proven).await?;
     }
     let whose = match (tenant.rollout.inbound, tenant.rollout.outbound) {
         (Stage::Everyone, Stage::Everyone) => "is routed through Posthouse".to_owned(),
@@ -111,6 +109,12 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
         }
     };
     work.show(Event::new(Step::Rules, State::Done, format!("mail of {} {whose}", tenant.domains.join(", "))));
+    Ok(())
+}
+
+async fn routed(work: &Work<'_>, tenant: &mut Tenant, routing: Routing) -> Result<()> {
+    tenant.routing = routing;
+    work.store.change_tenant(tenant.id, |known| known.routing = routing).await?;
     Ok(())
 }
 
@@ -162,6 +166,13 @@ async fn described(work: &Work<'_>, app: &Identity, organization: &Organization,
     if let Some(rollout) = &work.wish.rollout {
         tenant.rollout.clone_from(rollout);
     }
-    work.store.put_tenant(&tenant).await?;
+    let kept = tenant.clone();
+    let renewed = |known: &mut Tenant| {
+        (known.domains, known.return_host, known.display_name) = (kept.domains, kept.return_host, kept.display_name);
+        (known.policy, known.rollout) = (kept.policy, kept.rollout);
+    };
+    if work.store.change_tenant(tenant.id, renewed).await?.is_none() {
+        work.store.put_tenant(&tenant).await?;
+    }
     Ok(tenant)
 }

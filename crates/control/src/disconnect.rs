@@ -79,7 +79,7 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
                 proof.failures.push(format!("{}: {e}", change.object));
             }
         }
-        work.store.put_tenant(tenant).await?;
+        work.store.change_tenant(tenant.id, |known| known.routing = Routing::Off).await?;
     }
     look_until_gone(work, app, tenant, &plan.changes, all_done, &mut proof).await;
     if tenant.policy.exchange_rights == ExchangeRights::RoleGroup {

@@ -26,7 +26,7 @@ use m365::{Client, Identity, Row};
 use serde::Serialize;
 use serde_json::Value;
 use store::{Severity, Store};
-use tenant::{Tenant, TenantId};
+use tenant::{MarkSecrets, Tenant, TenantId};
 
 /// One property, before and after; a secret shows neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -256,9 +256,7 @@ pub(crate) async fn observe_current(
     let set = |domains: &[String]| domains.iter().cloned().collect::<std::collections::BTreeSet<_>>();
     if !domains.is_empty() && set(&domains) != set(&tenant.domains) {
         now.domains.clone_from(&domains);
-        if let Some(known) = store.tenant(tenant.id).await? {
-            store.put_tenant(&Tenant { domains, ..known }).await?;
-        }
+        store.change_tenant(tenant.id, |known| known.domains = domains).await?;
     }
     Ok((now, observed))
 }
@@ -286,18 +284,24 @@ pub(crate) async fn of_removal(
 /// nothing can carry any more is not wished any more.
 async fn wished(mut tenant: Tenant, store: &Store) -> Result<Tenant> {
     let now = jiff::Timestamp::now().as_second();
-    let mut known = store.tenant(tenant.id).await?.unwrap_or_else(|| tenant.clone());
-    let mut changed = false;
-    for secrets in [&mut known.pass, &mut known.route] {
+    let is_due = |secrets: &MarkSecrets| {
+        let advances = secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS;
+        advances || (secrets.previous.is_some() && secrets.since < now - limits::SECRET_OVERLAP_SECS)
+    };
+    let age = |secrets: &mut MarkSecrets| {
         if secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS {
             secrets.advance(now);
-            changed = true;
         }
-        changed |= secrets.retire(now - limits::SECRET_OVERLAP_SECS);
-    }
-    if changed {
-        store.put_tenant(&known).await?;
-        (tenant.pass, tenant.route) = (known.pass, known.route);
+        secrets.retire(now - limits::SECRET_OVERLAP_SECS);
+    };
+    if is_due(&tenant.pass) || is_due(&tenant.route) {
+        let aged = |known: &mut Tenant| {
+            age(&mut known.pass);
+            age(&mut known.route);
+        };
+        if let Some(known) = store.change_tenant(tenant.id, aged).await? {
+            (tenant.pass, tenant.route) = (known.pass, known.route);
+        }
     }
     Ok(tenant)
 }
