@@ -32,17 +32,28 @@ pub(crate) struct Administrator {
 
 pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Administrator> {
     let permissions: Vec<&str> = DELEGATED.iter().map(|(name, _)| *name).collect();
+    sign_in_for(work, &permissions).await
+}
+
+/// Signs in for less: whoever only looks asks for nothing that writes.
+pub(crate) async fn sign_in_to_look(work: &mut Work<'_>) -> Result<Administrator> {
+    let permissions: Vec<&str> =
+        DELEGATED.iter().map(|(name, _)| *name).filter(|name| !name.contains("ReadWrite")).collect();
+    sign_in_for(work, &permissions).await
+}
+
+async fn sign_in_for(work: &mut Work<'_>, permissions: &[&str]) -> Result<Administrator> {
     let tenant = work.wish.tenant.clone().unwrap_or_else(|| "organizations".into());
     let client_id = work.settings.public_client_id.clone();
     let identity = match work.wish.sign_in {
         SignIn::DeviceCode => {
-            let code = work.client.device_code(&tenant, &client_id, &permissions).await?;
+            let code = work.client.device_code(&tenant, &client_id, permissions).await?;
             let text = format!("open {} and enter {}", code.verification_uri, code.user_code);
             work.show(Event::new(Step::SignIn, State::Waiting, text).with_code(&code.user_code));
             work.client.await_device(&code).await?
         }
         SignIn::Browser => {
-            let browser = work.client.browser(&tenant, &client_id, &permissions).await?;
+            let browser = work.client.browser(&tenant, &client_id, permissions).await?;
             work.show(Event::new(Step::SignIn, State::Waiting, format!("open {}", browser.url)));
             work.client.await_browser(browser).await?
         }
@@ -80,6 +91,8 @@ pub(crate) struct Organization {
     pub display_name: String,
     pub initial_domain: String,
     pub default_domain: String,
+    /// Verified ones, in lower case.
+    pub domains: Vec<String>,
 }
 
 pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result<Organization> {
@@ -93,7 +106,9 @@ pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result
         ControlError::Refused("Microsoft names no initial domain (…onmicrosoft.com) of this tenant".into())
     })?;
     let default_domain = domain("isDefault").unwrap_or_else(|| initial_domain.clone());
+    let domains = one["verifiedDomains"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
     Ok(Organization {
+        domains: domains.map(str::to_lowercase).collect(),
         display_name: one["displayName"].as_str().unwrap_or(&initial_domain).to_owned(),
         initial_domain,
         default_domain,

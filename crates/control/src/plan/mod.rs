@@ -7,6 +7,7 @@
 mod compare;
 mod observe;
 mod preflight;
+mod preview;
 mod removal;
 mod text;
 
@@ -14,6 +15,7 @@ pub(crate) use compare::{object_of, of_one, order, routes_mail, wanted};
 pub(crate) use observe::{NEEDS, Observed, observe_rules, text};
 
 use observe::observe;
+pub use preview::preview;
 pub(crate) use removal::{Before, removal};
 pub(crate) use text::text_of;
 
