@@ -12,6 +12,7 @@ mod kills;
 mod lifecycle;
 mod loop_guard;
 mod notices;
+mod promises;
 mod returns;
 mod simulator;
 mod status;
