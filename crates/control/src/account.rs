@@ -98,6 +98,16 @@ pub(crate) struct Organization {
 pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result<Organization> {
     let all = work.client.graph_list(identity, "organization").await?;
     let one = all.first().cloned().unwrap_or_default();
+    if let Some(asked) = &work.wish.tenant {
+        let verified = one["verifiedDomains"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
+        let is_asked = |name: &str| name.eq_ignore_ascii_case(asked);
+        if !is_asked(&identity.tenant().to_string()) && !verified.into_iter().any(is_asked) {
+            return Err(ControlError::Refused(format!(
+                "the account that signed in belongs to another tenant ({}) than {asked}, and nothing was touched; run the command again and sign in with an account of {asked}",
+                one["displayName"].as_str().unwrap_or_default()
+            )));
+        }
+    }
     let domain = |flag: &str| {
         let found = one["verifiedDomains"].as_array().into_iter().flatten().find(|d| d[flag] == Value::Bool(true));
         found.and_then(|d| d["name"].as_str()).map(str::to_lowercase)

@@ -49,7 +49,7 @@ pub async fn apply(
     Ok(now)
 }
 
-fn told_waiting(change: &Change) -> Option<String> {
+pub(crate) fn told_waiting(change: &Change) -> Option<String> {
     Some(format!("“{}” waits for {}", text_of(change), change.waits_for.as_ref()?))
 }
 
@@ -222,7 +222,12 @@ pub(crate) async fn receipted<T>(
     };
     let number = store.begin_receipt(tenant, &receipt).await?;
     let done = what.await;
-    receipt.answer = done.as_ref().map_or_else(ToString::to_string, |_| Receipt::DONE.into());
+    receipt.answer = match &done {
+        Ok(_) => Receipt::DONE.into(),
+        // what may have been done must be taken back one day, too
+        Err(e) if e.is_outcome_unknown() => format!("{}: {e}", Receipt::OUTCOME_UNKNOWN),
+        Err(e) => e.to_string(),
+    };
     store.end_receipt(tenant, number, &receipt).await?;
     done
 }
@@ -294,8 +299,8 @@ async fn run(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, change: &
     };
     let secrets = objects::secrets_of(tenant);
     let answer = match made_once(work, app, cmdlet, parameters).await {
-        // what is gone was to be removed
-        Err(ControlError::Microsoft(e)) if e.is_absent() && change.action == plan::Action::Remove => return Ok(()),
+        // what is gone was to be removed, and routes nothing any more
+        Err(ControlError::Microsoft(e)) if e.is_absent() && is_taken_back(change) => return Ok(()),
         Err(ControlError::Microsoft(e)) if e.to_string().contains("can't enable an inbound connector") => {
             return Err(ControlError::Waits(inbound_connector::DISABLED.into()));
         }
@@ -312,6 +317,10 @@ async fn run(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, change: &
     Ok(())
 }
 
+fn is_taken_back(change: &Change) -> bool {
+    matches!(change.action, plan::Action::Remove | plan::Action::Disable)
+}
+
 /// A cmdlet that may have been carried out although nobody said so: look, and only then try again. Where Exchange's
 /// copies lag, it refuses the second one of a name, and that is an answer too.
 async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m365::Row) -> Result<m365::Answer> {
@@ -322,6 +331,8 @@ async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m
         let error = match work.client.exchange(app, cmdlet, parameters.clone().into()).await {
             Ok(answer) => return Ok(answer),
             Err(e) if kind.is_some() && tries > 1 && e.is_duplicate() => return Ok(m365::Answer::default()),
+            // made in a run that was cut off, and not shown yet (wire.md 7.9)
+            Err(e) if kind.is_some() && e.is_duplicate() => return brought_up(work, app, cmdlet, parameters).await,
             Err(e) => e,
         };
         let unknown = matches!(error, M365Error::OutcomeUnknown { .. }) || error.is_temporary();
@@ -336,6 +347,38 @@ async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m
         tokio::time::sleep(pause).await;
         (pause, tries) = ((pause * 2).min(limits::LOOK_MAX), tries + 1);
     }
+}
+
+/// An object that the list did not show is there nevertheless: as soon as it shows it is ours to measure again; a
+/// pair of the spoof list has nothing more to it than that it is there.
+async fn brought_up(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m365::Row) -> Result<m365::Answer> {
+    let (Some(kind), Some(name)) = (cmdlet.strip_prefix("New-"), parameters.get("Name").and_then(Value::as_str)) else {
+        return Ok(m365::Answer::default());
+    };
+    let (until, mut pause) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST);
+    while exchange::read(work, app, kind, name).await?.is_none() {
+        if Instant::now() > until {
+            let text = format!("Exchange says that “{name}” exists and does not show it; run the command again later");
+            return Err(ControlError::Waits(text));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LOOK_MAX);
+    }
+    let switch = parameters.get("Enabled").and_then(Value::as_bool).filter(|_| kind == rules::KIND);
+    let mut set = parameters.clone();
+    set.remove("Name");
+    set.insert("Identity".into(), name.into());
+    if kind == rules::KIND {
+        // a rule is switched by a cmdlet of its own, and its place is looked at once all are there
+        set.retain(|key, _| key != "Enabled" && key != "Priority");
+    }
+    work.client.exchange(app, &format!("Set-{kind}"), set.into()).await?;
+    if let Some(on) = switch {
+        let verb = if on { "Enable" } else { "Disable" };
+        let which = serde_json::json!({"Identity": name, "Confirm": false});
+        work.client.exchange(app, &format!("{verb}-{kind}"), which).await?;
+    }
+    Ok(m365::Answer::default())
 }
 
 /// The rules for `takes`, in order, read back: first the way back (the strip rule), then the ways out.

@@ -2,7 +2,7 @@
 //! not so yet, and leaves a receipt; a run that was cut off is simply run again.
 
 use crate::account::{self, Organization};
-use crate::apply::{Origin, alone, applied, carry_out_or_tell, rules_for, settle, step_of};
+use crate::apply::{Origin, alone, applied, carry_out_or_tell, rules_for, settle, step_of, told_waiting};
 use crate::events::{Event, State, Step};
 use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
 use crate::objects::rules::Takes;
@@ -70,8 +70,13 @@ async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> R
     }
     if !work.approve(Asked::Plan(&plan)) {
         return Err(ControlError::Refused(
-            "the plan was not approved; the application exists and has its permissions, nothing else was changed and no mail is routed".into(),
+            "the plan was not approved; the application “Posthouse Mail Flow” exists and has its permissions, nothing else was changed and no mail is routed. Run `posthouse tenant connect` again to go on, or `posthouse tenant disconnect` to remove the application".into(),
         ));
+    }
+    for change in plan.changes.iter().filter(|c| c.optional) {
+        if let Some(waiting) = told_waiting(change) {
+            work.show(Event::new(step_of(change), State::Note, format!("{waiting}; mail is checked all the same")));
+        }
     }
     let is_rule = |change: &Change| step_of(change) == Step::Rules;
     for change in plan.changes.iter().filter(|c| c.waits_for.is_none() && !is_rule(c)) {
@@ -130,7 +135,7 @@ async fn wished_policy(work: &Work<'_>, id: TenantId) -> Result<Policy> {
 async fn post_delivery(work: &mut Work<'_>, admin: &Identity, policy: &Policy) -> Result<()> {
     if policy.post_delivery {
         let app = application::ensure(work, admin, &POST_DELIVERY).await?;
-        grant::give_all(work, admin, &app, permissions::needed_after_delivery()).await?;
+        grant::give_all(work, admin, &app, &POST_DELIVERY, permissions::needed_after_delivery()).await?;
     }
     Ok(())
 }

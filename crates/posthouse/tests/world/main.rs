@@ -14,6 +14,7 @@ mod loop_guard;
 mod notices;
 mod preview;
 mod renewal;
+mod promises;
 mod returns;
 mod simulator;
 mod status;
