@@ -29,9 +29,7 @@ pub(crate) async fn heal(plan: &Plan, client: &Client, store: &Store, settings: 
             "{} was put right before and is changed again; it is left as it is now. Talk to whoever changes it, then: posthouse apply {} --plan {}",
             change.object, plan.tenant, plan.id
         );
-        return Ok(store
-            .raise_alert_of(Severity::High, AlertKind::Healed, Some(plan.tenant), &change.object, &text)
-            .await?);
+        return Ok(store.tell_alert(Severity::High, AlertKind::Healed, plan.tenant, &change.object, &text).await?);
     }
     let mut show = |event: Event| tracing::info!(tenant = %plan.tenant, %event, "self-heal");
     let done = apply(plan.tenant, &plan.id, BY, client, store, settings, &mut show).await;

@@ -45,9 +45,12 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2700);
 /// What waits in Exchange Online once the way out is closed has so long to go on; it may wait for somebody else's
 /// server, which the trace does not tell.
 pub const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
-/// A probe that is sent by the clock and has not come back by then is a failure: in the field a round trip takes
-/// seconds, under a backlog of Microsoft's minutes.
-pub const PROBE_CLOCK_PATIENCE: Duration = Duration::from_secs(600);
+/// Times of which the audit feed could not be read, as remembered.
+pub const FEED_GAPS_KEPT: usize = 10;
+/// What somebody did shows so much later at most in what we read (transport.md 4.2, wire.md 7.9: half an hour).
+pub const SHOWS_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// An audit record may be dated so much later than what it tells was seen.
+pub const RECORD_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
 /// Blobs of the audit feed are listed by arrival, and the list itself lags: what arrived so long before the last
 /// reading is listed again.
 pub const FEED_OVERLAP_SECS: i64 = 3600;
