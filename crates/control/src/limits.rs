@@ -68,6 +68,8 @@ pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1800);
 pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 pub const HEALS_PER_OBJECT: usize = 2;
 pub const HEALS_MAX: usize = 20;
+/// What was healed and reads as before is taken for an old copy for so long, unless somebody is known to have undone it.
+pub const HEAL_SHOWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// How often the outbox is looked at: other processes write into it, and a second is soon enough for a person.
 pub const NOTICE_LOOK: Duration = Duration::from_secs(1);
 /// Before a notice is tried for the second time; doubled with each try, up to half an hour, for a day. Who has not been

@@ -3,7 +3,7 @@
 
 use crate::apply::as_applied;
 use crate::feed::{Feed, When};
-use crate::objects::{application, arc_sealer, audit_config, credential};
+use crate::objects::{arc_sealer, audit_config, credential, rules};
 use crate::plan::{self, Action, Change, Notice, Plan, Unknown};
 use crate::tell::Memory;
 use crate::{Result, Settings};
@@ -134,20 +134,23 @@ fn kind(object: &str) -> AlertKind {
     }
 }
 
-/// Ours are named in quotes, others by their last word.
-fn culprit(object: &str, feed: &Feed, when: When) -> Option<String> {
+/// Rules and connectors are known by their names, which stand in quotes, domains by their last word, our application by
+/// its ids; the rest there is once in a tenant.
+pub(crate) fn culprit(object: &str, feed: &Feed, when: When) -> Option<String> {
     let name = object.split(['“', '”']).nth(1).or_else(|| object.rsplit(' ').next()).unwrap_or(object);
-    let operations: &[&str] = match object {
-        audit_config::OBJECT => &["Set-AdminAuditLogConfig"],
-        _ if object.starts_with("the order") => &["TransportRule"],
-        _ if object.starts_with("permission") => &["app role assignment", "Remove member from role", "RoleGroupMember"],
-        _ if object.starts_with("application") => &["service principal", "delete application", "Update application"],
-        _ if object.starts_with("spoof allow") => &["TenantAllowBlockListSpoofItems"],
-        _ if object == arc_sealer::object(name) => &["Set-ArcConfig"],
-        _ if object.contains(application::MAIL_FLOW.name) => &["application"],
-        _ => &[],
+    let ours: Vec<&str> = feed.ours.iter().map(String::as_str).collect();
+    let (names, operations): (&[&str], &[&str]) = match object {
+        audit_config::OBJECT => (&[], &["Set-AdminAuditLogConfig"]),
+        _ if object.starts_with("the order") => (&rules::NAMES, &["TransportRule"]),
+        _ if object.starts_with("permission") => {
+            (&ours, &["app role assignment", "member from role", "RoleGroupMember", "permission grant"])
+        }
+        _ if is_ours(object) || object.ends_with(" of the application") => (&ours, &[]),
+        _ if object.starts_with("spoof allow") => (&[], &["TenantAllowBlockListSpoofItems"]),
+        _ if object == arc_sealer::object(name) => (&[], &["Set-ArcConfig"]),
+        _ => (&[name], &[]),
     };
-    feed.culprit(&[name], operations, when).map(ToString::to_string)
+    feed.culprit(names, operations, when).map(ToString::to_string)
 }
 
 /// What mail is affected, by object; of the most that the severity allows.

@@ -17,3 +17,7 @@ mod simulator;
 mod status;
 mod tamper;
 mod trust;
+mod watch;
+mod watch_feed;
+mod watch_trouble;
+mod watched;
