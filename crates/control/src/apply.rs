@@ -6,7 +6,8 @@ use crate::objects::{accepted_domain, application, credential, exchange, inbound
 use crate::plan::{self, Call, Change, Plan, text_of};
 use crate::work::{Show, Work};
 use crate::{
-    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, limits, objects, probe, rotate::Rotate,
+    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, heal, limits, objects, probe,
+    rotate::Rotate,
 };
 use m365::{Client, Identity, M365Error};
 use serde_json::Value;
@@ -79,6 +80,10 @@ async fn carry_out_all(
     if prove {
         settle(work, app, tenant, |change| !is_rule(change)).await?;
         tenant.routing = Routing::Probe;
+    }
+    // the watch looks again by itself; waiting here until nobody undoes it any more would blind it
+    if origin.by == heal::BY && !prove {
+        return Ok(());
     }
     let touches_mail = plan.changes.iter().any(|c| c.waits_for.is_none() && (is_rule(c) || is_way_back(c)));
     if prove || (touches_mail && tenant.routing == Routing::Proven) {

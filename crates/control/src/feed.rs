@@ -1,7 +1,7 @@
 //! The tenant's audit feed: who did what, from where. It says who; what is wrong the watch sees for itself, so nothing
 //! depends on the feed being there, on time, in order or only once.
 
-use crate::objects::application::App;
+use crate::objects::application::{App, MAIL_FLOW};
 use crate::{Result, limits};
 use jiff::{SignedDuration, Timestamp};
 use m365::{Client, Identity, M365Error};
@@ -64,6 +64,21 @@ impl std::fmt::Display for Act {
     }
 }
 
+/// When a difference may have been made, by Microsoft's clock. Who did something else to the same object before or
+/// after is not to blame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+impl When {
+    /// Records have whole seconds.
+    fn holds(&self, at: Timestamp) -> bool {
+        at.as_second() >= self.from.as_second() && at <= self.to
+    }
+}
+
 /// What is remembered between two readings; bounded.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -78,6 +93,8 @@ pub struct Feed {
     pub trouble: Option<String>,
     /// Times of which nothing can be read any more.
     pub gaps: Vec<String>,
+    /// By which our application is known: its ids and its name.
+    pub(crate) ours: Vec<String>,
 }
 
 const STEP: &str = "audit feed";
@@ -86,13 +103,23 @@ impl Feed {
     pub async fn known(store: &Store, tenant: tenant::TenantId) -> Result<Feed> {
         Ok(serde_json::from_value(store.step(tenant, STEP).await?.unwrap_or_default()).unwrap_or_default())
     }
-    /// The newest act of somebody else on one of these names, or of one of these operations.
-    pub(crate) fn culprit(&self, names: &[&str], operations: &[&str]) -> Option<&Act> {
+    /// The newest act of somebody else in that time, on one of these names and of one of these operations; none of
+    /// either stands for any.
+    pub(crate) fn culprit(&self, names: &[&str], operations: &[&str], when: When) -> Option<&Act> {
         let fits = |act: &&Act| {
             let did = operations.iter().any(|o| act.operation.to_lowercase().contains(&o.to_lowercase()));
-            !act.by_us && act.succeeded && (act.is_on(names) || did)
+            !act.by_us
+                && act.succeeded
+                && when.holds(act.at)
+                && (names.is_empty() || act.is_on(names))
+                && (operations.is_empty() || did)
         };
         self.acts.iter().filter(fits).max_by_key(|act| act.at)
+    }
+    /// What was done in that time nobody can say any more.
+    fn gap(&mut self, content_type: &str, from: Timestamp, to: Timestamp) {
+        self.gaps.push(format!("{content_type} from {from:.0} to {to:.0}"));
+        self.gaps.drain(..self.gaps.len().saturating_sub(limits::FEED_GAPS_KEPT));
     }
     fn take(&mut self, act: Act) -> bool {
         if self.acts.iter().any(|known| known.id == act.id) {
@@ -108,13 +135,16 @@ pub(crate) async fn read(client: &Client, app: &Identity, store: &Store) -> Resu
     let tenant = app.tenant();
     let mut feed = Feed::known(store, tenant).await?;
     let ours = App::known(store, tenant).await?;
-    let (mut news, now) = (false, Timestamp::now());
-    feed.trouble = None;
-    for content_type in CONTENT_TYPES {
-        match read_one(client, app, ours.as_ref(), &mut feed, content_type, now).await {
-            Ok(some) => news |= some,
-            Err(e) => feed.trouble = Some(trouble(&e)),
-        }
+    if let Some(App { object_id, app_id, principal_id, .. }) = &ours {
+        feed.ours = [object_id, app_id, principal_id].map(Clone::clone).to_vec();
+        feed.ours.push(MAIL_FLOW.name.into());
+    }
+    let (before, mut now) = (feed.clone(), client.now());
+    let mut news = read_all(client, app, ours.as_ref(), &mut feed, now).await;
+    // the answers may have taught us that it is another time
+    if client.now().duration_since(now).abs() > limits::RECORD_SKEW {
+        (feed, now) = (before, client.now());
+        news = read_all(client, app, ours.as_ref(), &mut feed, now).await;
     }
     let oldest = now - SignedDuration::from_secs(limits::FEED_OVERLAP_SECS * 2);
     feed.blobs.retain(|_, arrived| *arrived > oldest);
@@ -125,6 +155,18 @@ pub(crate) async fn read(client: &Client, app: &Identity, store: &Store) -> Resu
     Ok((feed, news))
 }
 
+/// What was read before an error came counts as well.
+async fn read_all(client: &Client, app: &Identity, ours: Option<&App>, feed: &mut Feed, now: Timestamp) -> bool {
+    let mut news = false;
+    feed.trouble = None;
+    for content_type in CONTENT_TYPES {
+        if let Err(e) = read_one(client, app, ours, feed, content_type, now, &mut news).await {
+            feed.trouble = Some(trouble(&e));
+        }
+    }
+    news
+}
+
 async fn read_one(
     client: &Client,
     app: &Identity,
@@ -132,15 +174,17 @@ async fn read_one(
     feed: &mut Feed,
     content_type: &str,
     now: Timestamp,
-) -> m365::Result<bool> {
-    let mut news = false;
+    news: &mut bool,
+) -> m365::Result<()> {
     for (from, to) in windows(feed, content_type, now) {
         let blobs = match client.activity_blobs(app, content_type, from, to).await {
             // not subscribed: what happens from now on will be there the next time
             Err(M365Error::Activity { code, .. }) if code == "AF20022" => {
                 client.activity_start(app, content_type).await?;
-                feed.read_until.insert(content_type.into(), now);
-                return Ok(false);
+                if let Some(last) = feed.read_until.insert(content_type.into(), now) {
+                    feed.gap(content_type, last, now);
+                }
+                return Ok(());
             }
             other => other?,
         };
@@ -152,13 +196,13 @@ async fn read_one(
             };
             for act in records.iter().filter_map(|record| act(record, ours)) {
                 let (theirs, worked) = (!act.by_us, act.succeeded);
-                news |= feed.take(act) && theirs && worked;
+                *news |= feed.take(act) && theirs && worked;
             }
             feed.blobs.insert(blob.id.clone(), blob.created);
         }
         feed.read_until.insert(content_type.into(), to);
     }
-    Ok(news)
+    Ok(())
 }
 
 /// From where the last reading ended, and a little before it, since blobs come late; in pieces of a day at most.
@@ -169,8 +213,7 @@ fn windows(feed: &mut Feed, content_type: &str, now: Timestamp) -> Vec<(Timestam
     let mut from = last.unwrap_or(now - hours(24)) - SignedDuration::from_secs(limits::FEED_OVERLAP_SECS);
     if from < oldest {
         if let Some(last) = last.filter(|last| *last < oldest) {
-            feed.gaps.push(format!("{content_type} from {last:.0} to {oldest:.0}"));
-            feed.gaps.drain(..feed.gaps.len().saturating_sub(10));
+            feed.gap(content_type, last, oldest);
         }
         from = oldest;
     }
@@ -203,7 +246,12 @@ fn act(record: &Value, ours: Option<&App>) -> Option<Act> {
     }
     // CreationTime has no zone and is UTC (wire.md 9.1)
     let at = format!("{}Z", text("CreationTime").trim_end_matches('Z')).parse().ok()?;
-    let by_us = ours.is_some_and(|app| app.app_id.eq_ignore_ascii_case(text("AppId")));
+    // directory activities name the application among their actors
+    let actors = record["Actor"].as_array().into_iter().flatten().filter_map(|actor| actor["ID"].as_str());
+    let by_us = ours.is_some_and(|app| {
+        let is_ours = |id: &str| app.app_id.eq_ignore_ascii_case(id);
+        is_ours(text("AppId")) || actors.clone().any(is_ours)
+    });
     Some(Act {
         id: text("Id").to_owned(),
         at,
@@ -286,6 +334,7 @@ mod tests {
     #[test]
     fn the_same_record_counts_once_and_the_newest_of_somebody_else_is_the_culprit() {
         let mut feed = Feed::default();
+        let ever = When { from: Timestamp::MIN, to: Timestamp::MAX };
         let one = |id: &str, at: &str, who: &str, ok: &str| {
             act(
                 &record(|r| {
@@ -302,8 +351,10 @@ mod tests {
         assert!(!feed.take(one("1", "2026-03-04T10:00:00", "early", "True")));
         feed.take(one("3", "2026-03-04T12:00:00", "failed", "False"));
         feed.take(one("2", "2026-03-04T11:00:00", "late", "True"));
-        assert_eq!(feed.culprit(&["Posthouse inbound"], &[]).unwrap().who, "late");
-        assert_eq!(feed.culprit(&["other"], &[]), None);
+        assert_eq!(feed.culprit(&["Posthouse inbound"], &[], ever).unwrap().who, "late");
+        assert_eq!(feed.culprit(&["other"], &[], ever), None);
+        let early = When { to: "2026-03-04T10:30:00Z".parse().unwrap(), ..ever };
+        assert_eq!(feed.culprit(&["Posthouse inbound"], &[], early).unwrap().who, "early");
     }
 
     #[test]

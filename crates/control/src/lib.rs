@@ -12,6 +12,7 @@ mod look;
 mod measured;
 mod plan;
 mod status;
+mod tell;
 mod watch;
 
 pub mod notify;

@@ -47,9 +47,12 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2700);
 /// What waits in Exchange Online once the way out is closed has so long to go on; it may wait for somebody else's
 /// server, which the trace does not tell.
 pub const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
-/// A probe that is sent by the clock and has not come back by then is a failure: in the field a round trip takes
-/// seconds, under a backlog of Microsoft's minutes.
-pub const PROBE_CLOCK_PATIENCE: Duration = Duration::from_secs(600);
+/// Times of which the audit feed could not be read, as remembered.
+pub const FEED_GAPS_KEPT: usize = 10;
+/// What somebody did shows so much later at most in what we read (transport.md 4.2, wire.md 7.9: half an hour).
+pub const SHOWS_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// An audit record may be dated so much later than what it tells was seen.
+pub const RECORD_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
 /// Blobs of the audit feed are listed by arrival, and the list itself lags: what arrived so long before the last
 /// reading is listed again.
 pub const FEED_OVERLAP_SECS: i64 = 3600;
@@ -67,6 +70,8 @@ pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1800);
 pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 pub const HEALS_PER_OBJECT: usize = 2;
 pub const HEALS_MAX: usize = 20;
+/// What was healed and reads as before is taken for an old copy for so long, unless somebody is known to have undone it.
+pub const HEAL_SHOWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// How often the outbox is looked at: other processes write into it, and a second is soon enough for a person.
 pub const NOTICE_LOOK: Duration = Duration::from_secs(1);
 /// Before a notice is tried for the second time; doubled with each try, up to half an hour, for a day. Who has not been

@@ -2,10 +2,12 @@
 //! did it. Reads and tells, and changes nothing.
 
 use crate::apply::as_applied;
-use crate::feed::Feed;
-use crate::objects::{application, arc_sealer, audit_config, credential};
+use crate::feed::{Feed, When};
+use crate::objects::{arc_sealer, audit_config, credential, rules};
 use crate::plan::{self, Action, Change, Notice, Plan, Unknown};
+use crate::tell::Memory;
 use crate::{Result, Settings};
+use jiff::Timestamp;
 use m365::Client;
 use serde::Serialize;
 use std::fmt;
@@ -24,6 +26,8 @@ pub struct Drift {
     /// Who did it, as far as the audit feed says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
+    /// What puts it right.
+    pub repair: String,
     #[serde(skip)]
     pub(crate) kind: AlertKind,
 }
@@ -37,12 +41,17 @@ pub struct Look {
     pub unknown: Vec<Unknown>,
     /// The plan that repairs it.
     pub plan: Option<String>,
+    /// Why the audit feed cannot be read now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed_trouble: Option<String>,
+    /// Times of which the audit feed can tell nothing any more.
+    pub feed_gaps: Vec<String>,
 }
 
 /// Reads and grades, and changes nothing.
 pub async fn look(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Look> {
     let plan = plan_as_applied(id, client, store, settings).await?;
-    Ok(graded(&plan, &Feed::known(store, id).await?))
+    Ok(graded(&plan, &Feed::known(store, id).await?, &Memory::known(store, id).await?, client.now()))
 }
 
 /// Against what was applied last: a wish that nobody carried out yet is no difference that somebody made.
@@ -52,13 +61,17 @@ pub(crate) async fn plan_as_applied(id: TenantId, client: &Client, store: &Store
     plan::of_tenant(&tenant, &app, client, store, settings).await
 }
 
-pub(crate) fn graded(plan: &Plan, feed: &Feed) -> Look {
+pub(crate) fn graded(plan: &Plan, feed: &Feed, memory: &Memory, now: Timestamp) -> Look {
     let of_change = |change: &Change| Drift {
         severity: change.severity,
         object: change.object.clone(),
         what: what(change),
         effect: effect(change),
-        who: culprit(&change.object, feed),
+        who: culprit(&change.object, feed, memory.when(&change.object, now)),
+        repair: match &change.waits_for {
+            Some(waits_for) => format!("it waits for {waits_for}"),
+            None => format!("posthouse plan {0}; posthouse apply {0} --plan {1}", plan.tenant, plan.id),
+        },
         kind: kind(&change.object),
     };
     let of_notice = |notice: &Notice| {
@@ -66,8 +79,9 @@ pub(crate) fn graded(plan: &Plan, feed: &Feed) -> Look {
             severity: notice.severity?,
             object: notice.object.clone(),
             what: notice.found.clone(),
-            effect: "mail that it takes is not checked here",
-            who: culprit(&notice.object, feed),
+            effect: effect_of_notice(notice),
+            who: culprit(&notice.object, feed, memory.when(&notice.object, now)),
+            repair: notice.advice.into(),
             kind: AlertKind::Tampered,
         })
     };
@@ -80,7 +94,16 @@ pub(crate) fn graded(plan: &Plan, feed: &Feed) -> Look {
         drift,
         unknown: plan.unknown.clone(),
         plan: (!plan.changes.is_empty()).then(|| plan.id.clone()),
+        feed_trouble: feed.trouble.clone(),
+        feed_gaps: feed.gaps.clone(),
     }
+}
+
+fn effect_of_notice(notice: &Notice) -> &'static str {
+    if notice.object.starts_with("inbound connector") {
+        return "mail that comes back from us may be taken by it instead of ours: refused, or taken for another's";
+    }
+    "mail that it takes is not checked here"
 }
 
 fn what(change: &Change) -> String {
@@ -111,20 +134,23 @@ fn kind(object: &str) -> AlertKind {
     }
 }
 
-/// Ours are named in quotes, others by their last word.
-fn culprit(object: &str, feed: &Feed) -> Option<String> {
+/// Rules and connectors are known by their names, which stand in quotes, domains by their last word, our application by
+/// its ids; the rest there is once in a tenant.
+pub(crate) fn culprit(object: &str, feed: &Feed, when: When) -> Option<String> {
     let name = object.split(['“', '”']).nth(1).or_else(|| object.rsplit(' ').next()).unwrap_or(object);
-    let operations: &[&str] = match object {
-        audit_config::OBJECT => &["Set-AdminAuditLogConfig"],
-        _ if object.starts_with("the order") => &["TransportRule"],
-        _ if object.starts_with("permission") => &["app role assignment", "Remove member from role", "RoleGroupMember"],
-        _ if object.starts_with("application") => &["service principal", "delete application", "Update application"],
-        _ if object.starts_with("spoof allow") => &["TenantAllowBlockListSpoofItems"],
-        _ if object == arc_sealer::object(name) => &["Set-ArcConfig"],
-        _ if object.contains(application::MAIL_FLOW.name) => &["application"],
-        _ => &[],
+    let ours: Vec<&str> = feed.ours.iter().map(String::as_str).collect();
+    let (names, operations): (&[&str], &[&str]) = match object {
+        audit_config::OBJECT => (&[], &["Set-AdminAuditLogConfig"]),
+        _ if object.starts_with("the order") => (&rules::NAMES, &["TransportRule"]),
+        _ if object.starts_with("permission") => {
+            (&ours, &["app role assignment", "member from role", "RoleGroupMember", "permission grant"])
+        }
+        _ if is_ours(object) || object.ends_with(" of the application") => (&ours, &[]),
+        _ if object.starts_with("spoof allow") => (&[], &["TenantAllowBlockListSpoofItems"]),
+        _ if object == arc_sealer::object(name) => (&[], &["Set-ArcConfig"]),
+        _ => (&[name], &[]),
     };
-    feed.culprit(&[name], operations).map(ToString::to_string)
+    feed.culprit(names, operations, when).map(ToString::to_string)
 }
 
 /// What mail is affected, by object; of the most that the severity allows.
@@ -169,6 +195,12 @@ impl fmt::Display for Look {
         }
         for unknown in &self.unknown {
             write!(f, "\n  ?: {}: unknown because {}", unknown.object, unknown.because)?;
+        }
+        if let Some(trouble) = &self.feed_trouble {
+            write!(f, "\n  audit feed: not read: {trouble}")?;
+        }
+        for gap in &self.feed_gaps {
+            write!(f, "\n  audit feed: nobody can say who did something in {gap}")?;
         }
         if let Some(plan) = &self.plan {
             write!(f, "\nrepaired by plan {plan}: posthouse plan {0}; posthouse apply {0} --plan {plan}", self.tenant)?;

@@ -58,6 +58,22 @@ pub struct ProbeResult {
     pub wrong: Option<String>,
 }
 
+impl ProbeResult {
+    /// Exchange Online did not take it from us.
+    fn not_sent(direction: Direction, wrong: String) -> ProbeResult {
+        ProbeResult {
+            direction,
+            sent: Timestamp::now(),
+            seconds: 0.0,
+            through_us: false,
+            arrived: None,
+            secret_gone: None,
+            authentication: None,
+            wrong: Some(wrong),
+        }
+    }
+}
+
 /// Known to the store before any rule or message carries them.
 pub(crate) async fn prepare(work: &Work<'_>, tenant: &Tenant) -> Result<Tokens> {
     let token = async |direction| -> Result<String> {
@@ -103,7 +119,10 @@ pub(crate) async fn send_and_look(
     let mut results = Vec::new();
     for direction in directions {
         let mut probe = Outgoing::new(work, *direction, tokens.of(*direction), &mailbox);
-        let result = one(work, app, tenant, &mut probe, patience).await?;
+        let result = match one(work, app, tenant, &mut probe, patience).await {
+            Err(ControlError::Probe(wrong)) => ProbeResult::not_sent(*direction, wrong),
+            other => other?,
+        };
         let failed = result.wrong.is_some();
         results.push(result);
         if failed {

@@ -3,16 +3,18 @@
 //! probes and mail say whether it works.
 
 use crate::feed::{self, Feed};
-use crate::look::{Drift, graded, plan_as_applied};
+use crate::look::{graded, plan_as_applied};
 use crate::plan::{self, Plan};
+use crate::tell::{Memory, tell};
 use crate::work::Work;
 use crate::{Result, Settings, SignIn, Wish, heal::heal, limits, probe};
 use m365::Client;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::time::Duration;
 use store::{AlertKind, Severity, Store};
 use tenant::{Direction, Routing, Stage, TenantId};
+use tokio::sync::Notify;
 
 /// How often what is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub struct Rhythm {
     pub feed: Duration,
     /// A probe in each direction.
     pub probe: Duration,
+    /// A probe that has not come back by then is lost.
+    pub probe_patience: Duration,
 }
 
 #[derive(Clone)]
@@ -57,89 +61,101 @@ pub async fn watch(client: Client, store: Store, settings: Settings, rhythm: Rhy
 }
 
 impl Doors {
-    /// Until the tenant is gone or no longer routed.
+    /// Until the tenant is gone or no longer routed. The three signals go their own ways: a feed that is throttled and
+    /// a probe that does not come back keep nobody from looking.
     async fn follow(&self, id: TenantId) {
-        let (mut looked, mut probed) = (None::<Instant>, Some(Instant::now()));
+        let news = Notify::new();
+        tokio::select! {
+            () = self.follow_feed(id, &news) => {}
+            () = self.follow_state(id, &news) => {}
+            () = self.follow_probes(id) => {}
+        }
+    }
+
+    async fn follow_feed(&self, id: TenantId, news: &Notify) {
+        while self.is_routed(id).await {
+            let reading = async {
+                if self.is_ours_to_watch(id).await? {
+                    let (_, app) = plan::acting(id, &self.store).await?;
+                    if feed::read(&self.client, &app, &self.store).await?.1 {
+                        news.notify_one();
+                    }
+                }
+                Ok(())
+            };
+            let _ = in_time(id, "reading the audit feed", reading).await;
+            tokio::time::sleep(self.rhythm.feed).await;
+        }
+    }
+
+    /// By the clock, when somebody did something, and soon again while something is wrong: to tell when it is over.
+    async fn follow_state(&self, id: TenantId, news: &Notify) {
+        while self.is_routed(id).await {
+            let calm = in_time(id, "the look at the tenant", self.look_and_heal(id)).await.unwrap_or(false);
+            let soon = self.rhythm.feed.min(self.rhythm.look);
+            tokio::select! {
+                () = tokio::time::sleep(if calm { self.rhythm.look } else { soon }) => {}
+                () = news.notified() => {}
+            }
+        }
+    }
+
+    async fn follow_probes(&self, id: TenantId) {
         loop {
-            match self.store.tenant(id).await {
-                Ok(Some(tenant)) if tenant.routing == Routing::Proven => {}
-                Ok(_) => return,
-                Err(e) => tracing::error!(tenant = %id, error = %e, "the watch cannot read the tenant"),
+            tokio::time::sleep(self.rhythm.probe).await;
+            if !self.is_routed(id).await {
+                return;
             }
-            match tokio::time::timeout(limits::LOOK_TIMEOUT, self.round(id, &mut looked, &mut probed)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(e)) => tracing::error!(tenant = %id, error = %e, "the watch failed"),
-                Err(_) => tracing::warn!(tenant = %id, "the watch took too long"),
-            }
-            tokio::time::sleep(self.rhythm.feed.min(self.rhythm.look)).await;
+            let probing = async { if self.is_ours_to_watch(id).await? { self.probe(id).await } else { Ok(()) } };
+            let _ = in_time(id, "the probes", probing).await;
         }
     }
 
-    /// Reads the feed; looks when it is time, or when somebody did something; sends probes by the clock.
-    async fn round(&self, id: TenantId, looked: &mut Option<Instant>, probed: &mut Option<Instant>) -> Result<()> {
-        if self.store.paused(id).await?.is_some() {
-            return Ok(());
+    async fn is_routed(&self, id: TenantId) -> bool {
+        match self.store.tenant(id).await {
+            Ok(tenant) => tenant.is_some_and(|t| t.routing == Routing::Proven),
+            Err(e) => {
+                tracing::error!(tenant = %id, error = %e, "the watch cannot read the tenant");
+                true
+            }
         }
-        // whoever changes the tenant now looks for himself, and half a change is no tampering
-        if self.store.lock_tenant(id)?.is_none() {
-            return Ok(());
+    }
+
+    /// Not in a pause, and not while somebody of ours changes the tenant: he looks for himself, and half a change is no
+    /// tampering.
+    async fn is_ours_to_watch(&self, id: TenantId) -> Result<bool> {
+        Ok(self.store.paused(id).await?.is_none() && self.store.lock_tenant(id)?.is_some())
+    }
+
+    /// True when all is well.
+    async fn look_and_heal(&self, id: TenantId) -> Result<bool> {
+        if !self.is_ours_to_watch(id).await? {
+            return Ok(false);
         }
-        let is_due = |last: &Option<Instant>, every: Duration| last.is_none_or(|last| last.elapsed() >= every);
-        let (_, app) = plan::acting(id, &self.store).await?;
-        let (feed, news) = feed::read(&self.client, &app, &self.store).await?;
-        let plan = if news || is_due(looked, self.rhythm.look) {
-            *looked = Some(Instant::now());
-            self.look_and_tell(id, &feed).await?
-        } else {
-            None
-        };
-        if is_due(probed, self.rhythm.probe) {
-            *probed = Some(Instant::now());
-            self.probe(id).await?;
-        }
+        let Some((plan, calm)) = self.look_and_tell(id).await? else { return Ok(false) };
         let heals = self.store.tenant(id).await?.is_some_and(|t| t.policy.self_heal);
-        match plan.filter(|plan| heals && !plan.changes.is_empty()) {
-            Some(plan) => heal(&plan, &self.client, &self.store, &self.settings).await,
-            None => Ok(()),
+        if heals && !plan.changes.is_empty() {
+            heal(&plan, &self.client, &self.store, &self.settings).await?;
         }
+        Ok(calm)
     }
 
-    /// A lasting difference is one alert; it is told again when it becomes known who did it.
-    async fn look_and_tell(&self, id: TenantId, feed: &Feed) -> Result<Option<Plan>> {
+    async fn look_and_tell(&self, id: TenantId) -> Result<Option<(Plan, bool)>> {
         let before = self.store.last_receipt(id).await?;
+        let began = self.client.now();
         let plan = plan_as_applied(id, &self.client, &self.store, &self.settings).await?;
         // somebody of ours changed something meanwhile: what was seen is half of one and half of the other
-        if self.store.lock_tenant(id)?.is_none() || self.store.last_receipt(id).await? != before {
+        if !self.is_ours_to_watch(id).await? || self.store.last_receipt(id).await? != before {
             return Ok(None);
         }
-        let look = graded(&plan, feed);
-        let before = told(&self.store, id).await?;
-        let mut now = Told::new();
-        for drift in &look.drift {
-            let about = format!("{}: {}", drift.object, drift.what);
-            let known = before.get(&about);
-            if known.is_none() || (known.is_some_and(|who| who.is_empty()) && drift.who.is_some()) {
-                let text = alert_text(id, drift, look.plan.as_deref(), feed);
-                self.store.raise_alert_of(drift.severity, drift.kind, Some(id), &drift.object, &text).await?;
-            }
-            now.insert(about, drift.who.clone().unwrap_or_default());
-        }
-        if let Some(because) =
-            plan.unknown_that_counts().map(|u| &u.because).filter(|b| b.contains("refuses the token"))
-        {
-            let about = "Exchange refuses our application".to_owned();
-            if !before.contains_key(&about) {
-                let text = format!(
-                    "{because}. Mail flows as the rules in the tenant route it, and is checked; nobody watches the set-up. Repair: posthouse tenant connect"
-                );
-                self.store.raise_alert(AlertKind::PermissionsLost, Some(id), "our application", &text).await?;
-            }
-            now.insert(about, String::new());
-        }
-        self.store.put_step(id, TOLD, &json!(now)).await?;
+        let (feed, memory) = (Feed::known(&self.store, id).await?, Memory::known(&self.store, id).await?);
+        let look = graded(&plan, &feed, &memory, self.client.now());
+        let shut_out =
+            plan.unknown_that_counts().map(|u| u.because.as_str()).filter(|b| b.contains("refuses the token"));
+        let memory = tell(&look, shut_out, &self.store, began).await?;
         let seen = json!({"at": jiff::Timestamp::now(), "drift": look.drift.len(), "unknown": look.unknown.len(), "plan": look.plan});
         self.store.put_step(id, LAST_LOOK, &seen).await?;
-        Ok(Some(plan))
+        Ok(Some((plan, memory.is_calm())))
     }
 
     async fn probe(&self, id: TenantId) -> Result<()> {
@@ -155,37 +171,31 @@ impl Doors {
         let wish = Wish::new(Some(id.to_string()), SignIn::DeviceCode);
         let mut work = Work::new(wish, &self.client, &self.store, &self.settings, nobody, show);
         let tokens = probe::prepare(&work, &tenant).await?;
-        let results =
-            probe::send_and_look(&mut work, &app, &tenant, &tokens, &directions, limits::PROBE_CLOCK_PATIENCE).await;
-        let wrong: Vec<String> = match results {
-            Ok(results) => results.into_iter().filter_map(|r| r.wrong).collect(),
-            Err(e) => vec![e.to_string()],
-        };
-        for text in wrong {
-            self.store.raise_alert_of(Severity::High, AlertKind::ProbeLost, Some(id), "probe", &text).await?;
+        let patience = self.rhythm.probe_patience;
+        let results = probe::send_and_look(&mut work, &app, &tenant, &tokens, &directions, patience).await?;
+        // whoever took mail off its way meanwhile, a person or a plan of ours, is told of elsewhere
+        if !self.is_ours_to_watch(id).await? {
+            return Ok(());
+        }
+        for result in results {
+            let about = format!("probe {}bound", result.direction.as_str());
+            match result.wrong {
+                Some(text) => self.store.tell_alert(Severity::High, AlertKind::ProbeLost, id, &about, &text).await?,
+                None => self.store.end_alert(AlertKind::ProbeLost, id, &about).await?,
+            }
         }
         Ok(())
     }
 }
 
-/// What was told already, with who did it as far as was known then.
-type Told = BTreeMap<String, String>;
+/// `None` where it failed or took too long, which is in the log.
+async fn in_time<T>(id: TenantId, what: &str, work: impl Future<Output = Result<T>>) -> Option<T> {
+    match tokio::time::timeout(limits::LOOK_TIMEOUT, work).await {
+        Ok(Ok(done)) => return Some(done),
+        Ok(Err(e)) => tracing::error!(tenant = %id, error = %e, "{what} failed"),
+        Err(_) => tracing::warn!(tenant = %id, "{what} took too long"),
+    }
+    None
+}
 
-const TOLD: &str = "told";
 pub(crate) const LAST_LOOK: &str = "last look";
-
-async fn told(store: &Store, id: TenantId) -> Result<Told> {
-    Ok(serde_json::from_value(store.step(id, TOLD).await?.unwrap_or_default()).unwrap_or_default())
-}
-
-/// What changed, who did it, what mail is affected now, and what repairs it.
-fn alert_text(id: TenantId, drift: &Drift, plan: Option<&str>, feed: &Feed) -> String {
-    let who = match (&drift.who, &feed.trouble) {
-        (Some(who), _) => format!("Done by {who}."),
-        (None, Some(trouble)) => format!("Who did it cannot be seen: {trouble}."),
-        (None, None) => "Who did it is not known yet: the audit feed comes late.".into(),
-    };
-    let repair =
-        plan.map_or_else(String::new, |p| format!(" Repair: posthouse plan {id}; posthouse apply {id} --plan {p}"));
-    format!("{}: {}. {who} {}.{repair}", drift.object, drift.what, drift.effect)
-}

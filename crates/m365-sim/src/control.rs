@@ -127,7 +127,7 @@ async fn index() -> Json<Value> {
         "GET /queue, POST /queue/retry, POST /queue/idle": {"timeout_secs": 60},
         "POST /clock/advance": {"secs": 3600},
         "GET /switches, PATCH /switches": "every uncertain behaviour, docs/quirks.md",
-        "POST /faults, DELETE /faults": {"door": "graph|exchange|entra|activity|smtp_mail|smtp_rcpt|smtp_data", "matching": "words joined by &&, e.g. anna@ && peer=127.0.50.1", "answer": "429, timeout, concurrency, transient; an SMTP reply or drop", "after": "true: carried out, then answered so", "retry_after_secs": 1, "delay_ms": 0, "times": 1},
+        "POST /faults, DELETE /faults": {"door": "graph|exchange|entra|activity|smtp_mail|smtp_rcpt|smtp_data", "matching": "words joined by &&, e.g. anna@ && peer=127.0.50.1, Get-TransportRule && tenant={id}", "answer": "429, timeout, concurrency, transient; an SMTP reply or drop", "after": "true: carried out, then answered so", "retry_after_secs": 1, "delay_ms": 0, "times": 1},
         "POST /dns/record": {"name": "host.example", "type": "A|TXT|MX", "values": ["127.0.0.1"]},
         "POST /dns/forward": {"zone": "connect.example", "server": "127.0.0.1:5353"},
         "POST /smtp-ports": {"host": "gw.example or *", "port": 2525},

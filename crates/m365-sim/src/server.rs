@@ -133,6 +133,7 @@ impl Simulator {
             crate::activity::router(world.clone(), &bases[3]),
         ];
         for (listener, router) in listeners.into_iter().zip(routers) {
+            let router = dated(router, world.clock.clone());
             doors.push(tokio::spawn(serve_tls(listener, tls.clone(), router)));
         }
         let mut endpoints = Endpoints {
@@ -180,6 +181,19 @@ impl axum::serve::Listener for TlsListener {
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
         Ok(self.local)
     }
+}
+
+/// Every answer says the world's time, as Microsoft's say theirs.
+fn dated(router: Router, clock: Clock) -> Router {
+    router.layer(axum::middleware::map_response(move |mut response: axum::response::Response| {
+        let date = clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        async move {
+            if let Ok(date) = date.parse() {
+                response.headers_mut().insert(axum::http::header::DATE, date);
+            }
+            response
+        }
+    }))
 }
 
 async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router) {

@@ -109,6 +109,7 @@ impl Client {
             self.forget_tokens(who);
         }
         let headers = answer.headers().clone();
+        self.clock.learn(&headers);
         Ok((headers, read(answer).await?))
     }
 }

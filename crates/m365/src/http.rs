@@ -1,6 +1,7 @@
 //! One request with its retries. What may have been carried out already is never repeated blindly: a write that was
 //! not answered is an unknown outcome, and whoever asked looks before trying again.
 
+use crate::clock::Clock;
 use crate::tokens::Tokens;
 use crate::{Cloud, M365Error, Result, limits};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
@@ -12,6 +13,7 @@ pub struct Client {
     pub(crate) http: reqwest::Client,
     pub(crate) cloud: Cloud,
     pub(crate) tokens: Tokens,
+    pub(crate) clock: Clock,
 }
 
 impl std::fmt::Debug for Client {
@@ -35,11 +37,16 @@ impl Client {
             builder = builder.tls_certs_merge(roots);
         }
         let http = builder.build().map_err(|e| M365Error::Settings(format!("HTTP client: {e}")))?;
-        Ok(Client { http, cloud, tokens: Tokens::default() })
+        Ok(Client { http, cloud, tokens: Tokens::default(), clock: Clock::default() })
     }
 
     pub fn cloud(&self) -> &Cloud {
         &self.cloud
+    }
+
+    /// The time by Microsoft's clock, as far as it has answered yet.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 }
 

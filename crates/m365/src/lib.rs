@@ -6,6 +6,7 @@
 //! does not change what a token is good for.
 
 mod activity;
+mod clock;
 mod cloud;
 mod error;
 mod exchange;

@@ -19,6 +19,8 @@ pub const PAGES_MAX: usize = 1000;
 pub const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 /// Life of the assertion by which an application proves its key (wire.md 1.3: at most ten minutes).
 pub const ASSERTION_SECS: i64 = 300;
+/// Our clock and Microsoft's count as different from so much on: half of an assertion's life.
+pub const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_secs(150);
 /// How long a person may take to sign in with a browser.
 pub const SIGN_IN_PATIENCE: Duration = Duration::from_secs(900);
 /// Octets of an answer that are kept in an error.

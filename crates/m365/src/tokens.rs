@@ -130,7 +130,20 @@ impl Client {
         self.tokens.keep(identity, service, &body)
     }
 
+    /// A first answer may teach us the time; what was signed by the wrong one is signed again.
     async fn client_credentials(&self, app: &AppIdentity, scope: &str) -> Result<Value> {
+        let before = self.now();
+        match self.client_credentials_once(app, scope).await {
+            Err(M365Error::Token { code: Some(700_024), .. })
+                if self.now().duration_since(before).abs() > limits::CLOCK_SKEW =>
+            {
+                self.client_credentials_once(app, scope).await
+            }
+            other => other,
+        }
+    }
+
+    async fn client_credentials_once(&self, app: &AppIdentity, scope: &str) -> Result<Value> {
         let assertion = self.assertion(app)?;
         let form = [
             ("grant_type", "client_credentials"),
@@ -146,7 +159,7 @@ impl Client {
     fn assertion(&self, app: &AppIdentity) -> Result<Secret> {
         let mut header = Header::new(Algorithm::PS256);
         header.x5t_s256 = Some(URL_SAFE_NO_PAD.encode(app.thumbprint_sha256));
-        let now = jiff::Timestamp::now().as_second();
+        let now = self.now().as_second();
         let audience = format!("{}/{}/oauth2/v2.0/token", self.cloud.login, app.tenant);
         let claims = json!({"aud": audience, "iss": app.app_id, "sub": app.app_id, "jti": uuid::Uuid::new_v4(), "nbf": now - 5, "iat": now, "exp": now + limits::ASSERTION_SECS});
         // the error may quote the key: say only that it is unusable
@@ -163,6 +176,7 @@ impl Client {
         let asks = if again { Asks::Repeatable } else { Asks::Once };
         let answer = send("Entra", asks, request).await?;
         let ok = answer.status().is_success();
+        self.clock.learn(answer.headers());
         let body: Value = answer
             .json()
             .await

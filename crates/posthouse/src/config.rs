@@ -73,20 +73,28 @@ struct WatchSection {
     feed_secs: u64,
     /// Seconds between two probes in each direction.
     probe_secs: u64,
+    /// A probe that has not come back by then is lost.
+    probe_patience_secs: u64,
 }
 
 impl Default for WatchSection {
     /// A dozen cmdlets a look and two requests a reading: far below what Microsoft lets an application do, and soon
-    /// enough for a person. A probe an hour is noticed by nobody but us.
+    /// enough for a person. A probe an hour is noticed by nobody but us; in the field its round trip takes seconds, under
+    /// a backlog of Microsoft's minutes.
     fn default() -> WatchSection {
-        WatchSection { every_secs: 300, feed_secs: 60, probe_secs: 3600 }
+        WatchSection { every_secs: 300, feed_secs: 60, probe_secs: 3600, probe_patience_secs: 600 }
     }
 }
 
 impl WatchSection {
     fn rhythm(&self) -> control::Rhythm {
         let secs = |n: u64| std::time::Duration::from_secs(n.max(1));
-        control::Rhythm { look: secs(self.every_secs), feed: secs(self.feed_secs), probe: secs(self.probe_secs) }
+        control::Rhythm {
+            look: secs(self.every_secs),
+            feed: secs(self.feed_secs),
+            probe: secs(self.probe_secs),
+            probe_patience: secs(self.probe_patience_secs),
+        }
     }
 }
 

@@ -232,7 +232,8 @@ pub fn alerts(list: &[Alert]) -> String {
             a.tenant.map(|t| t.to_string()).unwrap_or_default(),
             a.count.to_string(),
             short(&a.subject, 60),
-            short(&a.text, 160),
+            short(&a.ended.map_or_else(String::new, |end| format!("OVER since {}: ", at(end))), 40)
+                + &short(&a.text, 160),
             told(a),
         ]
     });

@@ -70,11 +70,13 @@ pub struct Alert {
     pub count: u64,
     /// Seen to by a person; worse news of the same take it back.
     pub acknowledged: Option<jiff::Timestamp>,
+    /// When what it tells was seen to be over; the same again is another alert.
+    pub ended: Option<jiff::Timestamp>,
     /// What became of it at each target that is told of it.
     pub deliveries: Vec<Delivery>,
 }
 
-const COLUMNS: &str = "id,kind,severity,tenant,subject,text,first,last,count,acknowledged";
+const COLUMNS: &str = "id,kind,severity,tenant,subject,text,first,last,count,acknowledged,ended";
 
 fn read_alert(r: &SqliteRow) -> Result<Alert> {
     Ok(Alert {
@@ -88,6 +90,7 @@ fn read_alert(r: &SqliteRow) -> Result<Alert> {
         last: from_millis(r.try_get("last")?),
         count: u64::try_from(r.try_get::<i64, _>("count")?).unwrap_or(0),
         acknowledged: r.try_get::<Option<i64>, _>("acknowledged")?.map(from_millis),
+        ended: r.try_get::<Option<i64>, _>("ended")?.map(from_millis),
         deliveries: Vec::new(),
     })
 }
@@ -111,18 +114,69 @@ impl Store {
         subject: &str,
         text: &str,
     ) -> Result<()> {
+        let window = now_millis() - limits::ALERT_WINDOW_SECS * 1000;
+        self.raise(severity, kind, tenant, subject, text, window).await
+    }
+
+    /// A state that lasts: one alert until [`Store::end_alert`], however long, and nothing written where it says the
+    /// same already.
+    pub async fn tell_alert(
+        &self,
+        severity: Severity,
+        kind: AlertKind,
+        tenant: TenantId,
+        subject: &str,
+        text: &str,
+    ) -> Result<()> {
+        let open: Option<i64> = sqlx::query_scalar(
+            "SELECT id FROM alerts WHERE kind=$1 AND tenant=$2 AND subject=$3 AND text=$4 AND severity=$5 AND ended IS NULL",
+        )
+        .bind(to_json(&kind)?)
+        .bind(tenant.to_string())
+        .bind(subject)
+        .bind(text)
+        .bind(to_json(&severity)?.trim_matches('"'))
+        .fetch_optional(&self.read)
+        .await?;
+        match open {
+            Some(_) => Ok(()),
+            None => self.raise(severity, kind, Some(tenant), subject, text, 0).await,
+        }
+    }
+
+    /// What it told of is over.
+    pub async fn end_alert(&self, kind: AlertKind, tenant: TenantId, subject: &str) -> Result<()> {
+        sqlx::query("UPDATE alerts SET ended=$4 WHERE kind=$1 AND tenant=$2 AND subject=$3 AND ended IS NULL")
+            .bind(to_json(&kind)?)
+            .bind(tenant.to_string())
+            .bind(subject)
+            .bind(now_millis())
+            .execute(&self.quick)
+            .await?;
+        Ok(())
+    }
+
+    async fn raise(
+        &self,
+        severity: Severity,
+        kind: AlertKind,
+        tenant: Option<TenantId>,
+        subject: &str,
+        text: &str,
+        since_millis: i64,
+    ) -> Result<()> {
         let word = to_json(&severity)?;
         let word = word.trim_matches('"');
         let (kind, tenant, now) = (to_json(&kind)?, tenant.map(|t| t.to_string()).unwrap_or_default(), now_millis());
         let mut tx = self.quick.begin_with("BEGIN IMMEDIATE").await?;
         let same = format!(
-            "SELECT {COLUMNS} FROM alerts WHERE kind=$1 AND tenant=$2 AND subject=$3 AND last>$4 ORDER BY id DESC LIMIT 1"
+            "SELECT {COLUMNS} FROM alerts WHERE kind=$1 AND tenant=$2 AND subject=$3 AND last>$4 AND ended IS NULL ORDER BY id DESC LIMIT 1"
         );
         let before = sqlx::query(AssertSqlSafe(same))
             .bind(&kind)
             .bind(&tenant)
             .bind(subject)
-            .bind(now - limits::ALERT_WINDOW_SECS * 1000)
+            .bind(since_millis)
             .fetch_optional(&mut *tx)
             .await?
             .map(|r| read_alert(&r))

@@ -113,7 +113,8 @@ impl Application {
         match code {
             700_016 | 7_000_229 | 700_038 => Some(Application::Absent(why)),
             7_000_112 => Some(Application::Disabled(why)),
-            700_027 | 7_000_222 | 7_000_215 => Some(Application::KeyRefused(why)),
+            // the last is said of a certificate that has ended, too: the time we sign with is Microsoft's own
+            700_027 | 7_000_222 | 7_000_215 | 700_024 => Some(Application::KeyRefused(why)),
             _ => None,
         }
     }

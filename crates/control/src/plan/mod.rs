@@ -317,7 +317,7 @@ async fn written_down(store: &Store, plan: Plan) -> Result<Plan> {
 /// Pure: the tenant as wished, the tenant as read.
 pub(crate) fn made(tenant: &Tenant, settings: &Settings, observed: &Observed) -> Result<Plan> {
     let changes = compare::changes(tenant, settings, observed);
-    Plan::new(tenant, changes, observed.unknown(), preflight::notices(observed))
+    Plan::new(tenant, changes, observed.unknown(), preflight::notices(tenant, settings, observed))
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 
 use super::observe::text;
 use super::{Notice, Observed};
+use crate::Settings;
 use crate::objects::{inbound_connector, outbound_connector, rules};
 use m365::Row;
 use serde_json::Value;
+use std::net::IpAddr;
 use store::Severity;
+use tenant::Tenant;
 
 /// Ends of smart hosts and certificate names by which inline products are known (public set-up guides of each).
 const VENDORS: &[(&str, &str)] = &[
@@ -27,7 +30,7 @@ const VENDORS: &[(&str, &str)] = &[
     ("barracudanetworks.com", "Barracuda"),
 ];
 
-pub(crate) fn notices(observed: &Observed) -> Vec<Notice> {
+pub(crate) fn notices(tenant: &Tenant, settings: &Settings, observed: &Observed) -> Vec<Notice> {
     let mut out = Vec::new();
     if let Ok(rules) = &observed.rules {
         out.extend(of_rules(rules, observed));
@@ -35,6 +38,7 @@ pub(crate) fn notices(observed: &Observed) -> Vec<Notice> {
     out.extend(observed.find(inbound_connector::KIND, inbound_connector::NAME).and_then(of_our_own_way_back));
     for row in observed.inbound_connectors.iter().flatten().filter(|r| !is_ours(r, observed, inbound_connector::KIND)) {
         out.extend(of_inbound(row));
+        out.extend(of_rival(row, tenant, settings));
     }
     for row in observed.outbound_connectors.iter().flatten().filter(|r| !is_ours(r, observed, outbound_connector::KIND))
     {
@@ -115,12 +119,15 @@ fn of_rules(rows: &[Row], observed: &Observed) -> Vec<Notice> {
         if !connector.is_empty() {
             let to = observed.outbound_connectors.as_ref().ok();
             let to = to.and_then(|all| all.iter().find(|c| text(c, "Name").eq_ignore_ascii_case(connector)));
+            let takes_first = !ours_seen && any_of_ours;
+            let above = if takes_first { "stands above ours and " } else { "" };
             let whose = to.and_then(vendor).map(|v| format!(", which is {v}")).unwrap_or_default();
             out.push(Notice {
                 object: object.clone(),
-                found: format!("routes mail through the connector “{connector}”{whose}"),
+                found: format!("{above}routes mail through the connector “{connector}”{whose}"),
                 advice: "two products that route the same mail loop or skip one another: let it except mail that carries our header X-Posthouse-Pass, or retire it before everyone is routed here",
-                severity: None,
+                // below ours it sees only what came back from us
+                severity: takes_first.then_some(Severity::Medium),
             });
         }
         if yes(row, "StopRuleProcessing") && !ours_seen && any_of_ours {
@@ -159,6 +166,42 @@ fn of_inbound(row: &Row) -> Option<Notice> {
         advice: "mail reaches this tenant only through that gateway. It may stay; mail that comes back from us is taken by our own connector, which is more specific. Try with a pilot group first",
         severity: None,
     })
+}
+
+/// Another way in for what comes back from us: Exchange Online attributes a session to one connector only, by its
+/// certificate or its address (transport.md F1.3).
+fn of_rival(row: &Row, tenant: &Tenant, settings: &Settings) -> Option<Notice> {
+    if row.get("Enabled") == Some(&Value::Bool(false)) {
+        return None;
+    }
+    let name = words(row, "TlsSenderCertificateName").to_lowercase();
+    let ours = tenant.connector_domain.to_lowercase();
+    let is_for_us = name == ours || name.strip_prefix("*.").is_some_and(|end| ours.ends_with(&format!(".{end}")));
+    let ranges = words(row, "SenderIPAddresses");
+    let by_address = settings.egress_address.filter(|ours| ranges.split(", ").any(|range| holds(range, *ours)));
+    let by = match by_address {
+        _ if is_for_us => format!("the name {name} in our certificate"),
+        Some(address) => format!("our address {address}"),
+        None => return None,
+    };
+    Some(Notice {
+        object: format!("inbound connector “{}”", text(row, "Name")),
+        found: format!("takes what comes from us, too, by {by}"),
+        advice: "remove it or narrow it: what comes back from us must be taken by “Posthouse from gateway” alone",
+        severity: Some(Severity::Medium),
+    })
+}
+
+/// `192.0.2.1` or `192.0.2.0/24`.
+fn holds(range: &str, address: IpAddr) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let (base, length) = range.trim().split_once('/').unwrap_or((range.trim(), "128"));
+    let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
+    let ((base, width), (address, other)) = (bits(base), bits(address));
+    width == other && (length == 0 || (base ^ address).leading_zeros() >= length.min(width))
 }
 
 fn of_outbound(row: &Row) -> Vec<Notice> {
@@ -205,4 +248,18 @@ fn of_organization(row: &Row) -> Vec<Notice> {
         );
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_holds_its_addresses() {
+        let in_range = |range: &str, address: &str| address.parse().is_ok_and(|a| holds(range, a));
+        assert!(in_range("192.0.2.1", "192.0.2.1") && !in_range("192.0.2.1", "192.0.2.2"));
+        assert!(in_range("192.0.2.0/24", "192.0.2.77") && !in_range("192.0.2.0/24", "192.0.3.1"));
+        assert!(in_range("2001:db8::/32", "2001:db8::1") && !in_range("2001:db8::/32", "192.0.2.1"));
+        assert!(!in_range("", "192.0.2.1") && !in_range("x/y", "192.0.2.1") && in_range("0.0.0.0/0", "192.0.2.1"));
+    }
 }

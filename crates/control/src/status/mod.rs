@@ -56,7 +56,7 @@ pub struct Status {
     pub watch: Watching,
     /// What the newest probes showed.
     pub probes: Vec<ProbeResult>,
-    /// Not acknowledged, of high severity; permissions that were lost are among them.
+    /// Neither over nor acknowledged, of high severity; permissions that were lost are among them.
     pub alerts: Vec<Alert>,
     pub held: usize,
     pub certificate_ends: Option<Timestamp>,
@@ -135,7 +135,9 @@ fn stage(rule: Option<&Row>) -> Stage {
 
 async fn open_alerts(id: TenantId, store: &Store) -> Result<Vec<Alert>> {
     let mut alerts = store.alerts().await?;
-    alerts.retain(|a| a.tenant == Some(id) && a.severity == Severity::High && a.acknowledged.is_none());
+    alerts.retain(|a| {
+        a.tenant == Some(id) && a.severity == Severity::High && a.acknowledged.is_none() && a.ended.is_none()
+    });
     Ok(alerts)
 }
 

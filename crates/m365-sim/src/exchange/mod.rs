@@ -118,7 +118,8 @@ async fn invoke(
 ) -> Response {
     let input: Value = serde_json::from_slice(&body).unwrap_or_default();
     let cmdlet = input["CmdletInput"]["CmdletName"].as_str().unwrap_or_default().to_owned();
-    let struck = trouble::strike(&mut world.state(), "exchange", &cmdlet, run::mutates(&cmdlet));
+    let struck =
+        trouble::strike(&mut world.state(), "exchange", &format!("{cmdlet} tenant={tenant}"), run::mutates(&cmdlet));
     let carried_out = match &struck {
         Some(trouble) if !trouble.after => None,
         _ => Some(carry_out(&world, &tenant, &query, &headers, &input)),

@@ -4,26 +4,26 @@
 use crate::harness::{World, until};
 use serde_json::{Value, json};
 
-const IN: &str = "Posthouse inbound";
-const OUT: &str = "Posthouse outbound";
-const STRIP: &str = "Posthouse strip";
-const FROM: &str = "Posthouse from gateway";
-const TO: &str = "Posthouse to gateway";
+pub const IN: &str = "Posthouse inbound";
+pub const OUT: &str = "Posthouse outbound";
+pub const STRIP: &str = "Posthouse strip";
+pub const FROM: &str = "Posthouse from gateway";
+pub const TO: &str = "Posthouse to gateway";
 
-fn run(world: &World, args: &[&str]) -> (Option<i32>, String) {
+pub fn run(world: &World, args: &[&str]) -> (Option<i32>, String) {
     let output = world.command(args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code(), said)
 }
 
 /// `--json`, whatever the exit code.
-fn said(world: &World, args: &[&str]) -> Value {
+pub fn said(world: &World, args: &[&str]) -> Value {
     let output = world.command(&[&["--json"], args].concat()).output().unwrap();
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{args:?}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-fn repair(world: &World) {
+pub fn repair(world: &World) {
     let plan = said(world, &["plan", "contoso"]);
     let (code, text) = run(world, &["apply", "contoso", "--plan", plan["id"].as_str().unwrap()]);
     assert_eq!(code, Some(0), "{text}\n{plan:#}");
@@ -31,7 +31,7 @@ fn repair(world: &World) {
 
 /// object × property, what somebody does, and how sure it is that protection is impaired.
 #[rustfmt::skip]
-fn table() -> Vec<(&'static str, &'static str, &'static str, Value)> {
+pub fn table() -> Vec<(&'static str, &'static str, &'static str, Value)> {
     let set = |name: &str, key: &str, value: Value| json!({"Identity": name, key: value});
     let gone = |name: &str| json!({"Identity": name, "Confirm": false});
     const RULE: &str = "Set-TransportRule";
@@ -240,7 +240,7 @@ async fn mail_is_routed_as_far_as_the_rollout_says() {
 async fn the_watch_tells_heals_and_gives_way() {
     let mut world = World::connected().await;
     let slow = std::fs::read_to_string(&world.config).unwrap();
-    std::fs::write(&world.config, slow.replace("every_secs = 3600", "every_secs = 1")).unwrap();
+    std::fs::write(&world.config, slow.replace("every_secs = 3600", "every_secs = 1\nfeed_secs = 1")).unwrap();
     world.restart_gateway().await;
     let alerts = |world: &World, kind: &str| -> Vec<Value> {
         let all = world.json(&["alerts"]);
