@@ -54,9 +54,35 @@ impl CertificateIssuer {
 /// The return certificate of a tenant, as the issuer has it now. The name in it stays, so nothing in the tenant changes.
 pub(crate) async fn take(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
     let issued = work.settings.issuer.certificate_for(&tenant.connector_domain)?;
+    fits(&issued, &tenant.connector_domain)?;
     tenant.certificate = ReturnCertificate { chain_pem: issued.chain_pem, key_pem: issued.key_pem };
     work.store.change_tenant(tenant.id, |known| known.certificate = tenant.certificate.clone()).await?;
     Ok(())
+}
+
+/// The name that the tenant's connector knows is in it, its key belongs to it, and it is good now: with another one
+/// Exchange Online refuses what comes back (transport.md F1.4).
+fn fits(issued: &Issued, name: &str) -> Result<()> {
+    let wrong = |why: String| ControlError::Certificate(format!("the certificate for {name} is not used: {why}"));
+    let (chain, key) =
+        smtp::tls::read_pem(&issued.chain_pem, issued.key_pem.expose()).map_err(|e| wrong(e.to_string()))?;
+    let leaf = chain.first().ok_or_else(|| wrong("it is empty".into()))?;
+    let (_, leaf_read) = x509_parser::parse_x509_certificate(leaf).map_err(|_| wrong("it cannot be read".into()))?;
+    let names = leaf_read.subject_alternative_name().ok().flatten().map(|san| &san.value.general_names);
+    let is_named = |n: &x509_parser::extensions::GeneralName<'_>| match n {
+        x509_parser::extensions::GeneralName::DNSName(n) => n.eq_ignore_ascii_case(name),
+        _ => false,
+    };
+    if !names.is_some_and(|names| names.iter().any(is_named)) {
+        return Err(wrong(format!("it does not say {name} among its alternative names")));
+    }
+    let (now, validity) = (Timestamp::now().as_second(), leaf_read.validity());
+    if now < validity.not_before.timestamp() || now >= validity.not_after.timestamp() {
+        return Err(wrong(format!("it is good from {} to {}", validity.not_before, validity.not_after)));
+    }
+    rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+        .and_then(|key| rustls::sign::CertifiedKey::new(chain, key).keys_match())
+        .map_err(|e| wrong(format!("its key does not belong to it ({e})")))
 }
 
 fn from_directory(directory: &Path, name: &str) -> Result<Issued> {

@@ -2,7 +2,7 @@
 //! not so yet, and leaves a receipt; a run that was cut off is simply run again.
 
 use crate::account::{self, Organization};
-use crate::apply::{Origin, alone, applied, carry_out_or_tell, rules_for, settle, step_of, told_waiting};
+use crate::apply::{Origin, alone, applied, carry_out_or_tell, must_be_proven, rules_for, settle, step_of};
 use crate::events::{Event, State, Step};
 use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
 use crate::objects::rules::Takes;
@@ -39,6 +39,7 @@ pub async fn connect(
     let _alone = alone(store, admin.identity.tenant())?;
     let organization = account::organization(&work, &admin.identity).await?;
     directory::synchronise(&mut work, &admin.identity).await?;
+    store.delete_step(admin.identity.tenant(), crate::disconnect::PROVEN).await?;
     let application = application::ensure(&mut work, &admin.identity, &MAIL_FLOW).await?;
     let policy = wished_policy(&work, admin.identity.tenant()).await?;
     let app = grant::grant(&mut work, &admin.identity, &application, policy.exchange_rights).await?;
@@ -48,8 +49,8 @@ pub async fn connect(
     certificate::take(&work, &mut tenant).await?;
     way_back(&mut work, &app, &mut tenant).await?;
     work.wish.probe_recipient.get_or_insert(admin.user_name);
-    route(&mut work, &app, &mut tenant).await?;
-    applied(&mut work, &app, &mut tenant).await?;
+    route(&mut work, &app, &mut tenant, Origin::CONNECT).await?;
+    applied(&work, &mut tenant).await?;
     Ok(Connected { id: tenant.id, display_name: tenant.display_name, domains: tenant.domains })
 }
 
@@ -74,22 +75,28 @@ async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> R
         ));
     }
     for change in plan.changes.iter().filter(|c| c.optional) {
-        if let Some(waiting) = told_waiting(change) {
-            work.show(Event::new(step_of(change), State::Note, format!("{waiting}; mail is checked all the same")));
+        if let Some(waits_for) = &change.waits_for {
+            let text = format!("“{}” waits for {waits_for}; mail is checked all the same", plan::text_of(change));
+            work.show(Event::new(step_of(change), State::Note, text));
         }
     }
     let is_rule = |change: &Change| step_of(change) == Step::Rules;
     for change in plan.changes.iter().filter(|c| c.waits_for.is_none() && !is_rule(c)) {
         carry_out_or_tell(work, app, tenant, change, Origin { plan: &plan.id, by: "connect" }).await?;
     }
-    settle(work, app, tenant, |change| !is_rule(change)).await
+    settle(work, app, tenant, |change| !is_rule(change)).await?;
+    if tenant.routing == Routing::Proven && must_be_proven(tenant, &plan) {
+        // the way back was made anew: the rules take probes alone until one has come back
+        routed(work, tenant, Routing::Probe).await?;
+    }
+    Ok(())
 }
 
 /// Rules for probes alone, the proof by mail, then rules as the tenant wishes them. A tenant whose way is proven
 /// already keeps its rules: they are put right where they are not as they should be, and proven again.
-pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
+pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, origin: Origin<'_>) -> Result<()> {
     if tenant.routing == Routing::Proven {
-        rules_for(work, app, tenant, Takes::Rollout).await?;
+        rules_for(work, app, tenant, Takes::Rollout, origin).await?;
     }
     let tokens = probe::prepare(work, tenant).await?;
     let mut directions = vec![Direction::Inbound, Direction::Outbound];
@@ -98,13 +105,13 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
         directions.retain(|d| tenant.rollout.of(*d) == Stage::Everyone);
     } else {
         routed(work, tenant, Routing::Probe).await?;
-        rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound)).await?;
+        rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound), origin).await?;
     }
     if !directions.is_empty() {
         probe::prove(work, app, tenant, &tokens, &directions).await?;
     }
     if tenant.routing != Routing::Proven {
-        rules_for(work, app, tenant, Takes::Rollout).await?;
+        rules_for(work, app, tenant, Takes::Rollout, origin).await?;
         routed(work, tenant, Routing::Proven).await?;
     }
     let whose = match (tenant.rollout.inbound, tenant.rollout.outbound) {

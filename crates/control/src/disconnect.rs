@@ -11,7 +11,7 @@ use crate::work::{Show, Work};
 use crate::{ControlError, Result, Settings, SignIn, Wish, limits};
 use m365::{Client, Identity, Service};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::Store;
 use tenant::{ExchangeRights, Routing, Tenant, TenantId};
 
@@ -54,7 +54,7 @@ pub async fn disconnect(
 }
 
 /// Under which a complete proof stands while the application is removed: afterwards nothing can be read any more.
-const PROVEN: &str = "disconnect proven";
+pub(crate) const PROVEN: &str = "disconnect proven";
 
 /// Only where the run was cut off after the application had gone; otherwise everything is looked at again.
 async fn proven_before(work: &Work<'_>, app: &Identity) -> Result<Option<Proof>> {
@@ -67,17 +67,33 @@ async fn proven_before(work: &Work<'_>, app: &Identity) -> Result<Option<Proof>>
 /// Every step of the plan for removal, then a look at everything.
 async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<Proof> {
     let mut proof = Proof::default();
+    // a proof of before is of another time
+    work.store.delete_step(tenant.id, PROVEN).await?;
     let plan = plan::of_removal(tenant, app, work.client, work.store, work.settings).await?;
     tenant.routing = Routing::Off;
     let mut all_done = true;
     for change in plan.changes.iter().filter(|c| !is_the_application(c)) {
-        if let Err(e) = carry_out(work, app, tenant, change, Origin { plan: &plan.id, ..BY }).await {
+        let (closing, closed) = (is_the_last_of_the_way_out(change), all_done);
+        // where the closing failed there is nothing to wait for
+        let done = if closing && !closed {
+            Ok(())
+        } else {
+            carry_out(work, app, tenant, change, Origin { plan: &plan.id, ..BY }).await
+        };
+        if let Err(e) = done {
             // written down; it does not keep the next removal from being tried
             work.show(Event::new(Step::Disconnect, State::Note, format!("{} failed: {e}", text_of(change))));
             all_done = false;
             if !change.optional {
                 proof.failures.push(format!("{}: {e}", change.object));
             }
+        }
+        // law: the way back goes only after the way out is seen to be closed
+        let patience = if closed { limits::CLOSED_PATIENCE } else { Duration::ZERO };
+        if closing && !way_out_is_closed(work, app, patience).await {
+            proof.failures.push(STILL_ROUTED.into());
+            look(work, app, tenant, &plan.changes, &mut proof).await;
+            return Ok(proof);
         }
         work.store.change_tenant(tenant.id, |known| known.routing = Routing::Off).await?;
     }
@@ -86,6 +102,32 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
         proof.left = role_group::left_for_an_administrator();
     }
     Ok(proof)
+}
+
+const STILL_ROUTED: &str = "the routing rules could not be seen to be off, so nothing else was taken back: mail still goes out to Posthouse and comes back as before. Run the command again; if Exchange refuses the application, an administrator disables the rules “Posthouse inbound” and “Posthouse outbound” first";
+
+/// Waiting for what is under way comes right after the closing.
+fn is_the_last_of_the_way_out(change: &Change) -> bool {
+    matches!(change.calls.first(), Some(Call::Drain))
+}
+
+/// Read anew: both routing rules are absent or disabled. A rule that is only said to be off is not.
+async fn way_out_is_closed(work: &Work<'_>, app: &Identity, patience: Duration) -> bool {
+    let (until, mut pause) = (Instant::now() + patience, limits::LOOK_FIRST);
+    loop {
+        let observed = plan::observe_rules(work.client, app, work.store).await;
+        let is_open = |observed: &plan::Observed, name: &str| {
+            observed.rules.is_err() || observed.find(rules::KIND, name).is_some_and(|row| !rules::is_disabled(row))
+        };
+        if observed.is_ok_and(|o| ![rules::INBOUND, rules::OUTBOUND].iter().any(|name| is_open(&o, name))) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LOOK_MAX);
+    }
 }
 
 fn is_the_application(change: &Change) -> bool {
@@ -103,10 +145,17 @@ async fn look_until_gone(
     proof: &mut Proof,
 ) {
     let (until, mut pause, mut told) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST, false);
+    let mut looks = 0;
     loop {
         proof.looked.clear();
         look(work, app, tenant, removed, proof).await;
-        let lags = proof.looked.iter().any(|l| matches!(l.shown, Shown::StillThere { .. }));
+        looks += 1;
+        let lags = proof.looked.iter().any(|l| match l.shown {
+            Shown::StillThere { .. } => true,
+            // a hiccup is asked again, a refusal is believed
+            Shown::Unknown { .. } => looks < limits::LOOKS_AT_UNKNOWN,
+            Shown::Absent => false,
+        });
         if !lags || !all_done || Instant::now() > until {
             return;
         }

@@ -9,16 +9,28 @@ use serde_json::Value;
 use std::time::Instant;
 use tenant::Tenant;
 
-/// Two signs, both wanted: a message from outside arrives without coming by, and the trace shows none that waits.
-/// Where the time is over, what still waits is routed anew by Exchange Online once the connector is gone.
+/// Two signs, both wanted: messages of our own arrive without coming by, several in a row since one server may know of
+/// the rule what another does not; and then the trace shows none that waits. Where the time is over, what still waits is
+/// routed anew by Exchange Online once the connector is gone.
 pub(crate) async fn drained(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
-    let (until, queue_until) = (Instant::now() + limits::DRAIN_PATIENCE, Instant::now() + limits::QUEUE_PATIENCE);
-    let (mut pause, mut told) = (limits::LOOK_FIRST, false);
+    let until = Instant::now() + limits::DRAIN_PATIENCE;
+    let (mut closed, mut row, mut told) = (None::<Instant>, 0, false);
+    let mut pause = limits::LOOK_FIRST;
     loop {
-        let (left, patience) = match probe::comes_by(work, app, tenant).await {
-            Ok(Some(true)) => (Some("a message still comes by: the rule is still in effect".to_owned()), until),
-            Ok(_) => (waiting(work, app).await, queue_until),
-            Err(e) => (Some(format!("whether mail still comes by cannot be seen ({e})")), queue_until),
+        let seen = probe::comes_by(work, app, tenant).await;
+        row = if matches!(seen, Ok(false)) { row + 1 } else { 0 };
+        let (left, patience) = match seen {
+            Ok(true) => (Some("a message still comes by: the rule is still in effect".to_owned()), until),
+            Ok(false) if row < limits::DRAIN_PROBES => continue,
+            // what cannot be tried gets the same time as what waits
+            Err(e) => {
+                let patience = *closed.get_or_insert_with(Instant::now) + limits::QUEUE_PATIENCE;
+                (Some(format!("whether mail still comes by cannot be seen ({e})")), patience)
+            }
+            Ok(false) => {
+                let patience = *closed.get_or_insert_with(Instant::now) + limits::QUEUE_PATIENCE;
+                (waiting(work, app).await, patience)
+            }
         };
         let Some(left) = left else { return Ok(()) };
         if Instant::now() > patience {

@@ -10,40 +10,73 @@ use jiff::Timestamp;
 use m365::Client;
 use serde_json::Value;
 use store::{AlertKind, Receipt, Severity, Store};
+use tenant::TenantId;
 
 pub(crate) const BY: &str = "self-heal";
 
-/// Carries the plan out, unless it is contested or too much; then a person is told.
+/// Carries the plan out, unless it is contested, too much, or not the plan that was wished; then a person is told.
 pub(crate) async fn heal(plan: &Plan, client: &Client, store: &Store, settings: &Settings) -> Result<()> {
-    if plan.changes.iter().all(|c| c.waits_for.is_some()) || plan.unknown_that_counts().is_some() {
-        return Ok(());
-    }
-    // a wish that nobody applied yet is an administrator's to apply
-    if plan::plan(plan.tenant, client, store, settings).await?.id != plan.id {
-        return Ok(());
-    }
+    let id = plan.tenant;
     let since = Timestamp::now() - limits::HEAL_WINDOW;
-    let (receipts, feed) = (store.receipts(plan.tenant).await?, Feed::known(store, plan.tenant).await?);
+    let (receipts, feed) = (store.receipts(id).await?, Feed::known(store, id).await?);
     let recent: Vec<_> = receipts.iter().filter(|(at, r)| *at > since && r.by == BY).collect();
-    if plan.changes.iter().any(|c| c.waits_for.is_none() && may_be_stale(c, &recent, &feed, client)) {
+    // nothing depends on an optional one: it is tried once
+    let was_tried = |c: &Change| c.optional && recent.iter().any(|(_, r)| r.object == c.object);
+    let wrong: Vec<&Change> = plan.changes.iter().filter(|c| c.waits_for.is_none() && !was_tried(c)).collect();
+    if wrong.is_empty() || plan.unknown_that_counts().is_some() {
         return Ok(());
     }
-    let healed = |object: &str| recent.iter().filter(|(_, r)| r.object == object).count();
-    let contested = plan.changes.iter().find(|c| healed(&c.object) >= limits::HEALS_PER_OBJECT);
-    if let Some(change) = contested.or(plan.changes.first().filter(|_| recent.len() >= limits::HEALS_MAX)) {
+    let wished = plan::plan(id, client, store, settings).await?;
+    if wished.id != plan.id {
         let text = format!(
-            "{} was put right before and is changed again; it is left as it is now. Talk to whoever changes it, then: posthouse apply {} --plan {}",
-            change.object, plan.tenant, plan.id
+            "{} is not put right by itself: a wish was not applied yet, and an administrator applies both: posthouse plan {id}; posthouse apply {id} --plan {}",
+            wrong[0].object, wished.id
         );
-        return Ok(store.tell_alert(Severity::High, AlertKind::Healed, plan.tenant, &change.object, &text).await?);
+        return Ok(store.tell_alert(Severity::Medium, AlertKind::Healed, id, WISH_PENDING, &text).await?);
     }
-    let mut show = |event: Event| tracing::info!(tenant = %plan.tenant, %event, "self-heal");
-    let done = apply(plan.tenant, &plan.id, BY, client, store, settings, &mut show).await;
-    let steps: Vec<String> = plan.changes.iter().map(text_of).collect();
-    let outcome = done.as_ref().map_or_else(|e| format!("failed: {e}"), |_| steps.join("; "));
-    let detail = format!("plan {}: {outcome}", plan.id);
-    store.put_act(BY, "apply", Some(plan.tenant), &detail).await?;
-    store.raise_alert(AlertKind::Healed, Some(plan.tenant), BY, &detail).await?;
+    store.end_alert(AlertKind::Healed, id, WISH_PENDING).await?;
+    if wrong.iter().any(|c| may_be_stale(c, &recent, &feed, client)) {
+        return Ok(());
+    }
+    let done: Vec<_> = recent.iter().filter(|(_, r)| r.answer == Receipt::DONE).collect();
+    let healed = |object: &str| done.iter().filter(|(_, r)| r.object == object).count();
+    let contested = wrong.iter().find(|c| healed(&c.object) >= limits::HEALS_PER_OBJECT);
+    if let Some(change) = contested.or(wrong.first().filter(|_| done.len() >= limits::HEALS_MAX)) {
+        let text = format!(
+            "{} was put right before and is changed again; it is left as it is now. Talk to whoever changes it, then: posthouse apply {id} --plan {}",
+            change.object, plan.id
+        );
+        return Ok(store.tell_alert(Severity::High, AlertKind::Healed, id, &change.object, &text).await?);
+    }
+    let mut show = |event: Event| tracing::info!(tenant = %id, %event, "self-heal");
+    let steps = wrong.iter().map(|c| text_of(c)).collect::<Vec<_>>().join("; ");
+    match apply(id, &plan.id, BY, client, store, settings, &mut show).await {
+        Ok(_) => {
+            let detail = format!("plan {}: {steps}", plan.id);
+            store.put_act(BY, "apply", Some(id), &detail).await?;
+            store.end_alert(AlertKind::Healed, id, FAILED).await?;
+            store.raise_alert(AlertKind::Healed, Some(id), BY, &detail).await?;
+        }
+        Err(e) => {
+            store.put_act(BY, "apply", Some(id), &format!("plan {} failed: {e}", plan.id)).await?;
+            let text = format!("it could not be put right ({steps}): {e}");
+            store.tell_alert(Severity::High, AlertKind::Healed, id, FAILED, &text).await?;
+        }
+    }
+    Ok(())
+}
+
+const WISH_PENDING: &str = "self-heal waits for a wish to be applied";
+const FAILED: &str = "self-heal failed";
+
+/// Everything is as it should be: whatever was told of healing is over.
+pub(crate) async fn over(tenant: TenantId, store: &Store) -> Result<()> {
+    for alert in store.alerts().await? {
+        let open = alert.tenant == Some(tenant) && alert.kind == AlertKind::Healed && alert.ended.is_none();
+        if open && alert.subject != BY {
+            store.end_alert(AlertKind::Healed, tenant, &alert.subject).await?;
+        }
+    }
     Ok(())
 }
 

@@ -41,9 +41,15 @@ pub const SECRET_IN_EFFECT_SECS: i64 = 3600;
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
 /// Tries to make an object whose making was not answered; each looks first.
 pub const CREATE_TRIES: u32 = 5;
+/// Looks of the proof after which what cannot be read counts as that.
+pub const LOOKS_AT_UNKNOWN: u32 = 4;
+/// Until rules that were switched off show so, before the way back is touched; where they do not by then, nothing is.
+pub const CLOSED_PATIENCE: Duration = Duration::from_secs(600);
 /// Until nothing is under way to us any more after the way out was closed: a rule stays in effect for up to half an
 /// hour (transport.md 4.2). What comes later is routed anew by Exchange Online itself.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2700);
+/// Messages of our own in a row that must arrive without coming by before the way out counts as closed.
+pub const DRAIN_PROBES: u32 = 3;
 /// What waits in Exchange Online once the way out is closed has so long to go on; it may wait for somebody else's
 /// server, which the trace does not tell.
 pub const QUEUE_PATIENCE: Duration = Duration::from_secs(300);
@@ -65,6 +71,8 @@ pub const SECRET_OCTETS: usize = 32;
 /// For one round of the watch at one tenant: a dozen lists with their retries and two probes; a tenant that is slower
 /// is looked at again next time.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1800);
+/// A set-up that could not be read for so long is told to a person; shorter troubles of Microsoft pass.
+pub const BLIND_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// Within this time an object is healed at most [`HEALS_PER_OBJECT`] times and a tenant gets at most [`HEALS_MAX`]
 /// healing steps: whoever undoes it twice means it, and a person must decide.
 pub const HEAL_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

@@ -57,8 +57,8 @@ pub async fn look(id: TenantId, client: &Client, store: &Store, settings: &Setti
 /// Against what was applied last: a wish that nobody carried out yet is no difference that somebody made.
 pub(crate) async fn plan_as_applied(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
     let (tenant, app) = plan::acting(id, store).await?;
-    let tenant = as_applied(store, tenant).await?;
-    plan::of_tenant(&tenant, &app, client, store, settings).await
+    let (tenant, settings) = as_applied(store, tenant, settings).await?;
+    plan::of_tenant(&tenant, &app, client, store, &settings).await
 }
 
 pub(crate) fn graded(plan: &Plan, feed: &Feed, memory: &Memory, now: Timestamp) -> Look {

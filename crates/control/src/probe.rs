@@ -16,7 +16,7 @@ use smtp::{Connection, Target};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use store::{JourneyFilter, Outcome, Probe};
-use tenant::{Direction, HEADER_PROBE, Stage, Tenant};
+use tenant::{Direction, HEADER_PROBE, Tenant};
 
 pub(crate) const NEEDS: &[Need] = &[Need {
     permission: EXCHANGE_APP,
@@ -170,57 +170,36 @@ async fn one(
     Ok(result)
 }
 
-/// Sends until a probe in each direction was stamped with the next secret: then the rule that stamps it, and takes the
-/// next mark for ours, is in effect. False where a direction has no probe, because not everybody's mail goes there.
-pub(crate) async fn rules_know_the_next_secret(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<bool> {
-    let directions = [Direction::Inbound, Direction::Outbound];
-    if directions.iter().any(|d| tenant.rollout.of(*d) != Stage::Everyone) {
-        return Ok(false);
-    }
+/// True when a message of our own still comes by us in either direction; false when one each way arrived that did not.
+pub(crate) async fn comes_by(work: &Work<'_>, app: &Identity, tenant: &Tenant) -> Result<bool> {
     let mailbox = recipient(work, app, tenant).await?;
-    let began = Instant::now();
-    for direction in directions {
-        let mut told = false;
-        loop {
-            let tokens = prepare(work, tenant).await?;
-            let mut probe = Outgoing::new(work, direction, tokens.of(direction), &mailbox);
-            let result = round_trip(work, tenant, &mut probe, limits::PROBE_AGAIN).await?;
-            let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
-            if result.through_us && work.store.journeys(&filter).await?.iter().any(|j| j.newest_token) {
-                break;
-            }
-            if began.elapsed() > limits::PROBE_PATIENCE {
-                return Ok(false);
-            }
-            if !told {
-                let text = "waiting until the rule that knows the new secret is in effect; both are taken meanwhile";
-                work.show(Event::new(Step::Probe, State::Waiting, text));
-                told = true;
-            }
-            tokio::time::sleep(limits::LOOK_FIRST).await;
-        }
-    }
-    Ok(true)
-}
-
-/// True when mail from outside still comes by us; false when a message arrived that did not.
-pub(crate) async fn comes_by(work: &Work<'_>, app: &Identity, tenant: &Tenant) -> Result<Option<bool>> {
-    let Ok(mailbox) = recipient(work, app, tenant).await else { return Ok(None) };
     let tokens = prepare(work, tenant).await?;
-    let probe = Outgoing::new(work, Direction::Inbound, &tokens.inbound, &mailbox);
-    send(work, tenant, &probe).await?;
+    let ways = [Direction::Inbound, Direction::Outbound];
+    let probes = ways.map(|direction| Outgoing::new(work, direction, tokens.of(direction), &mailbox));
+    for probe in &probes {
+        send(work, tenant, probe).await?;
+    }
     let sent = Instant::now();
+    let mut arrived = [false; 2];
     while sent.elapsed() < limits::PROBE_AGAIN {
-        let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
-        if !work.store.journeys(&filter).await?.is_empty() {
-            return Ok(Some(true));
+        for (probe, arrived) in probes.iter().zip(&mut arrived) {
+            let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
+            // at the far end, which is ours as well, it is no mail that came by
+            if work.store.journeys(&filter).await?.iter().any(|j| j.outcome != Outcome::Swallowed) {
+                return Ok(true);
+            }
+            *arrived |= match probe.direction {
+                Direction::Inbound => statuses(work, app, probe).await?.iter().any(|s| s == "Delivered"),
+                Direction::Outbound => !work.store.probe_arrivals(&probe.token).await?.is_empty(),
+            };
         }
-        if statuses(work, app, &probe).await?.iter().any(|s| s == "Delivered") {
-            return Ok(Some(false));
+        if arrived == [true; 2] {
+            return Ok(false);
         }
         tokio::time::sleep(limits::LOOK_FIRST).await;
     }
-    Ok(Some(true))
+    let missing = if arrived[0] { "outbound" } else { "inbound" };
+    Err(ControlError::Probe(format!("a message {missing} neither came by nor arrived")))
 }
 
 /// The mailbox that the administrator named, or her own; later the one of the time before.
@@ -285,7 +264,8 @@ async fn round_trip(
             authentication: None,
             wrong,
         };
-        send(work, tenant, probe).await?;
+        // a server that does not answer now may a little later
+        let handed_over = send(work, tenant, probe).await;
         while sent.elapsed() < limits::PROBE_AGAIN.min(patience) {
             if let Some(message_id) = handed_back(work, tenant, probe).await? {
                 probe.message_id = message_id;
@@ -293,7 +273,10 @@ async fn round_trip(
             }
             tokio::time::sleep(limits::LOOK_FIRST).await;
         }
-        let stopped = where_it_stopped(work, probe).await;
+        let stopped = match handed_over {
+            Ok(()) => where_it_stopped(work, tenant, probe).await,
+            Err(e) => e.to_string(),
+        };
         if began.elapsed() > patience {
             let name = probe.direction.as_str();
             return Ok(result(false, Some(format!("{name}bound mail does not make the round trip: {stopped}"))));
@@ -319,7 +302,7 @@ async fn handed_back(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> Resu
 }
 
 /// The leg on which it was last seen, in words.
-async fn where_it_stopped(work: &Work<'_>, probe: &Outgoing) -> String {
+async fn where_it_stopped(work: &Work<'_>, tenant: &Tenant, probe: &Outgoing) -> String {
     let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
     let refused = work.store.journeys(&filter).await.unwrap_or_default().into_iter().next();
     if let Some(journey) = refused {
@@ -336,7 +319,7 @@ async fn where_it_stopped(work: &Work<'_>, probe: &Outgoing) -> String {
         .await
         .unwrap_or_default()
         .into_iter()
-        .find(|a| Timestamp::now().as_second() - a.last.as_second() < 300)
+        .find(|a| a.tenant == Some(tenant.id) && Timestamp::now().as_second() - a.last.as_second() < 300)
     {
         Some(alert) => format!("Exchange took it, and the gateway says: {}", alert.text),
         None => "Exchange took it, and it did not reach the gateway".into(),

@@ -1,10 +1,11 @@
 //! What is to be renewed before its time: a wish that the next plan takes up.
 
-use crate::{Result, certificate};
+use crate::{ControlError, Result, certificate, limits};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::Store;
-use tenant::{Tenant, TenantId};
+use tenant::{MarkSecrets, Tenant, TenantId};
 
 /// Certificates that somebody wants renewed now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,22 +22,41 @@ impl Rotate {
         let record = store.step(tenant, WISH).await?.unwrap_or_default();
         Ok(serde_json::from_value(record).unwrap_or_default())
     }
+    /// Beside what is wished already.
     pub async fn wish(self, store: &Store, tenant: TenantId) -> Result<()> {
-        Ok(store.put_step(tenant, WISH, &json!(self)).await?)
+        let before = Rotate::wished(store, tenant).await?;
+        let both = Rotate {
+            application: self.application || before.application,
+            certificate: self.certificate || before.certificate,
+        };
+        Ok(store.put_step(tenant, WISH, &json!(both)).await?)
+    }
+    /// What was wished has been carried out.
+    pub(crate) async fn done(store: &Store, tenant: TenantId) -> Result<()> {
+        Ok(store.delete_step(tenant, WISH).await?)
     }
 }
 
 /// Begins to rotate both secrets of a tenant: from now on the next ones are taken, and the next plan makes the rules
-/// know them. Nothing to do while a rotation is under way.
-pub async fn rotate_secrets(store: &Store, id: TenantId) -> Result<bool> {
+/// know them. Refused while the rotation before is not over: something under way may still carry its old secret.
+pub async fn rotate_secrets(store: &Store, id: TenantId) -> Result<()> {
     let (pass, route) = (certificate::secret()?, certificate::secret()?);
-    let mut begun = false;
+    let mut refused = None;
     let begin = |tenant: &mut Tenant| {
-        if tenant.pass.next.is_none() && tenant.route.next.is_none() {
-            (tenant.pass.next, tenant.route.next) = (Some(pass), Some(route));
-            begun = true;
+        let over = |secrets: &MarkSecrets| secrets.since + limits::SECRET_OVERLAP_SECS;
+        if tenant.pass.next.is_some() || tenant.route.next.is_some() {
+            refused = Some("the secrets are being rotated already; the next ones are written an hour after the plan that told the rules of them was applied".to_owned());
+        } else if tenant.pass.previous.is_some() || tenant.route.previous.is_some() {
+            let until = Timestamp::from_second(over(&tenant.pass).max(over(&tenant.route))).unwrap_or_default();
+            refused = Some(format!(
+                "mail that is under way may still carry the secrets of before; try again after {until:.0}"
+            ));
+        } else {
+            for (secrets, next) in [(&mut tenant.pass, pass), (&mut tenant.route, route)] {
+                (secrets.next, secrets.told) = (Some(next), 0);
+            }
         }
     };
     store.change_tenant(id, begin).await?;
-    Ok(begun)
+    refused.map_or(Ok(()), |why| Err(ControlError::Refused(why)))
 }

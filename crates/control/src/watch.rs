@@ -2,6 +2,7 @@
 //! another's. Three signals that do not depend on one another: the audit feed says who, the observed state says what,
 //! probes and mail say whether it works.
 
+use crate::apply::was_applied;
 use crate::feed::{self, Feed};
 use crate::look::{graded, plan_as_applied};
 use crate::plan::{self, Plan};
@@ -13,7 +14,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;
 use store::{AlertKind, Severity, Store};
-use tenant::{Direction, Routing, Stage, TenantId};
+use tenant::{Direction, Routing, Stage, Tenant, TenantId};
 use tokio::sync::Notify;
 
 /// How often what is looked at.
@@ -27,6 +28,21 @@ pub struct Rhythm {
     pub probe: Duration,
     /// A probe that has not come back by then is lost.
     pub probe_patience: Duration,
+}
+
+/// What one look at a tenant saw.
+enum Seen {
+    /// A pause, or somebody of ours was at work.
+    NotLooked,
+    Whole {
+        plan: Plan,
+        calm: bool,
+    },
+    Part {
+        why: String,
+    },
+    /// Microsoft takes our application's word for nothing.
+    ShutOut,
 }
 
 #[derive(Clone)]
@@ -48,7 +64,10 @@ pub async fn watch(client: Client, store: Store, settings: Settings, rhythm: Rhy
         followed.retain(|_, task| !task.is_finished());
         match doors.store.tenants().await {
             Ok(tenants) => {
-                for tenant in tenants.into_iter().filter(|t| t.routing == Routing::Proven) {
+                for tenant in tenants {
+                    if followed.contains_key(&tenant.id) || !doors.is_watched(&tenant).await {
+                        continue;
+                    }
                     let doors = doors.clone();
                     followed
                         .entry(tenant.id)
@@ -91,7 +110,19 @@ impl Doors {
     /// By the clock, when somebody did something, and soon again while something is wrong: to tell when it is over.
     async fn follow_state(&self, id: TenantId, news: &Notify) {
         while self.is_routed(id).await {
-            let calm = in_time(id, "the look at the tenant", self.look_and_heal(id)).await.unwrap_or(false);
+            let seen = in_time(id, "the look at the tenant", self.look_and_tell(id)).await;
+            let calm = matches!(seen, Some(Seen::Whole { calm: true, .. }));
+            let after = async {
+                self.tell_if_blind(id, seen.as_ref()).await?;
+                match &seen {
+                    // it proves the way by mail, if need be, and has its own patience
+                    Some(Seen::Whole { plan, .. }) => self.heal(id, plan).await,
+                    _ => Ok(()),
+                }
+            };
+            if let Err(e) = after.await {
+                tracing::error!(tenant = %id, error = %e, "healing failed");
+            }
             let soon = self.rhythm.feed.min(self.rhythm.look);
             tokio::select! {
                 () = tokio::time::sleep(if calm { self.rhythm.look } else { soon }) => {}
@@ -113,11 +144,21 @@ impl Doors {
 
     async fn is_routed(&self, id: TenantId) -> bool {
         match self.store.tenant(id).await {
-            Ok(tenant) => tenant.is_some_and(|t| t.routing == Routing::Proven),
+            Ok(Some(tenant)) => self.is_watched(&tenant).await,
+            Ok(None) => false,
             Err(e) => {
                 tracing::error!(tenant = %id, error = %e, "the watch cannot read the tenant");
                 true
             }
+        }
+    }
+
+    /// From the time when its mail was routed until it is disconnected; a way that is being proven anew is its way, too.
+    async fn is_watched(&self, tenant: &Tenant) -> bool {
+        match tenant.routing {
+            Routing::Proven => true,
+            Routing::Probe => was_applied(&self.store, tenant.id).await.unwrap_or(true),
+            Routing::Off => false,
         }
     }
 
@@ -127,26 +168,50 @@ impl Doors {
         Ok(self.store.paused(id).await?.is_none() && self.store.lock_tenant(id)?.is_some())
     }
 
-    /// True when all is well.
-    async fn look_and_heal(&self, id: TenantId) -> Result<bool> {
-        if !self.is_ours_to_watch(id).await? {
-            return Ok(false);
-        }
-        let Some((plan, calm)) = self.look_and_tell(id).await? else { return Ok(false) };
+    async fn heal(&self, id: TenantId, plan: &Plan) -> Result<()> {
         let heals = self.store.tenant(id).await?.is_some_and(|t| t.policy.self_heal);
-        if heals && !plan.changes.is_empty() {
-            heal(&plan, &self.client, &self.store, &self.settings).await?;
+        match plan.changes.is_empty() {
+            true => crate::heal::over(id, &self.store).await,
+            false if heals => heal(plan, &self.client, &self.store, &self.settings).await,
+            false => Ok(()),
         }
-        Ok(calm)
     }
 
-    async fn look_and_tell(&self, id: TenantId) -> Result<Option<(Plan, bool)>> {
+    /// While the set-up cannot be read nobody sees what is done to it; that passes, or is told.
+    async fn tell_if_blind(&self, id: TenantId, seen: Option<&Seen>) -> Result<()> {
+        let why = match seen {
+            Some(Seen::NotLooked) => return Ok(()),
+            // that is told by itself, and at once
+            Some(Seen::Whole { .. } | Seen::ShutOut) => {
+                self.store.end_alert(AlertKind::Other, id, BLIND).await?;
+                return self.store.delete_step(id, BLIND).await.map_err(Into::into);
+            }
+            Some(Seen::Part { why }) => why.as_str(),
+            None => "reading failed, see the log",
+        };
+        let now = jiff::Timestamp::now();
+        let since: Option<jiff::Timestamp> =
+            self.store.step(id, BLIND).await?.and_then(|v| serde_json::from_value(v).ok());
+        let Some(since) = since else { return Ok(self.store.put_step(id, BLIND, &json!(now)).await?) };
+        if now.duration_since(since) > limits::BLIND_AFTER {
+            let text = format!(
+                "the set-up cannot be read since {since:.0} ({why}). Mail flows as before and is checked; nobody sees what is done to the set-up. Look: posthouse watch {id}"
+            );
+            self.store.tell_alert(Severity::High, AlertKind::Other, id, BLIND, &text).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_and_tell(&self, id: TenantId) -> Result<Seen> {
+        if !self.is_ours_to_watch(id).await? {
+            return Ok(Seen::NotLooked);
+        }
         let before = self.store.last_receipt(id).await?;
         let began = self.client.now();
         let plan = plan_as_applied(id, &self.client, &self.store, &self.settings).await?;
         // somebody of ours changed something meanwhile: what was seen is half of one and half of the other
         if !self.is_ours_to_watch(id).await? || self.store.last_receipt(id).await? != before {
-            return Ok(None);
+            return Ok(Seen::NotLooked);
         }
         let (feed, memory) = (Feed::known(&self.store, id).await?, Memory::known(&self.store, id).await?);
         let look = graded(&plan, &feed, &memory, self.client.now());
@@ -155,12 +220,16 @@ impl Doors {
         let memory = tell(&look, shut_out, &self.store, began).await?;
         let seen = json!({"at": jiff::Timestamp::now(), "drift": look.drift.len(), "unknown": look.unknown.len(), "plan": look.plan});
         self.store.put_step(id, LAST_LOOK, &seen).await?;
-        Ok(Some((plan, memory.is_calm())))
+        Ok(match plan.unknown_that_counts() {
+            _ if shut_out.is_some() => Seen::ShutOut,
+            Some(unknown) => Seen::Part { why: format!("{}: {}", unknown.object, unknown.because) },
+            None => Seen::Whole { calm: memory.is_calm(), plan },
+        })
     }
 
     async fn probe(&self, id: TenantId) -> Result<()> {
         let (tenant, app) = plan::acting(id, &self.store).await?;
-        let tenant = crate::apply::as_applied(&self.store, tenant).await?;
+        let (tenant, _) = crate::apply::as_applied(&self.store, tenant, &self.settings).await?;
         let directions: Vec<Direction> = [Direction::Inbound, Direction::Outbound]
             .into_iter()
             // a probe goes only where everybody's mail goes
@@ -199,3 +268,4 @@ async fn in_time<T>(id: TenantId, what: &str, work: impl Future<Output = Result<
 }
 
 pub(crate) const LAST_LOOK: &str = "last look";
+const BLIND: &str = "the look at the set-up";

@@ -179,6 +179,7 @@ async fn disconnect(config: &Config, store: &Store, name: &str, json: bool) -> R
     let mut show = |event: control::Event| {
         if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") }
     };
+    store.put_act(&lifecycle::who(), "disconnect", Some(tenant.id), &format!("{}: begun", tenant.display_name)).await?;
     let proof = control::disconnect(tenant.id, &client, store, &settings, &mut show).await?;
     let outcome = if proof.is_complete() { "proven clean" } else { "not proven clean" };
     let detail = format!("{}: {outcome}", tenant.display_name);

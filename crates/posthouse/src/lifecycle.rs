@@ -53,14 +53,18 @@ pub async fn apply(config: &Config, name: &str, id: &str, json: bool) -> Result<
     let mut show_event = |event: control::Event| {
         if json { println!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { println!("{event}") }
     };
+    store.put_act(&who(), "apply", Some(tenant.id), &format!("plan {id} begun")).await?;
     let done = control::apply(tenant.id, id, "apply", &client, &store, &settings, &mut show_event).await;
     let outcome = done.as_ref().map_or_else(|e| format!("not carried out: {e}"), |_| "carried out".into());
     store.put_act(&who(), "apply", Some(tenant.id), &format!("plan {id} {outcome}")).await?;
     let plan = done?;
+    let waiting = plan.waiting();
     if !json {
-        println!("{}: {} changes carried out and read back", tenant.display_name, plan.changes.len());
+        let done = plan.changes.len() - waiting.len();
+        println!("{}: {done} changes carried out and read back", tenant.display_name);
+        waiting.iter().for_each(|w| println!("left: {w}"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if waiting.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
 pub async fn watch(config: &Config, name: &str, json: bool) -> Result<ExitCode> {
@@ -158,11 +162,8 @@ pub async fn tenant(store: &Store, command: TenantCommand, json: bool) -> Result
             let wish =
                 control::Rotate { application: has(Renewable::Application), certificate: has(Renewable::Certificate) };
             wish.wish(store, tenant.id).await?;
-            if has(Renewable::Secrets) && !control::rotate_secrets(store, tenant.id).await? {
-                bail!(
-                    "the secrets are being rotated already; `posthouse plan {}` shows what is left of it",
-                    tenant.label
-                );
+            if has(Renewable::Secrets) {
+                control::rotate_secrets(store, tenant.id).await?;
             }
             let names: Vec<String> =
                 what.iter().filter_map(|w| Some(w.to_possible_value()?.get_name().to_owned())).collect();

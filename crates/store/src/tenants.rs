@@ -3,6 +3,7 @@
 use crate::db::{from_millis, now_millis, to_json};
 use crate::{Result, Store, StoreError};
 use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use tenant::{Tenant, TenantId};
 
@@ -105,7 +106,12 @@ impl Store {
     }
 
     pub async fn step(&self, id: TenantId, step: &str) -> Result<Option<Value>> {
-        Ok(self.steps(id).await?.into_iter().find(|s| s.step == step).map(|s| s.record))
+        let row = sqlx::query("SELECT step,at,sealed FROM steps WHERE tenant=$1 AND step=$2")
+            .bind(id.to_string())
+            .bind(step)
+            .fetch_optional(&self.read)
+            .await?;
+        Ok(row.map(|row| self.opened(id, &row)).transpose()?.map(|s| s.record))
     }
 
     pub async fn steps(&self, id: TenantId) -> Result<Vec<StepRecord>> {
@@ -113,15 +119,15 @@ impl Store {
             .bind(id.to_string())
             .fetch_all(&self.read)
             .await?;
-        let mut steps = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let step: String = row.try_get("step")?;
-            let name = format!("step {id} {step}");
-            let plain = self.key.open_sealed(&name, row.try_get("sealed")?)?;
-            let record = serde_json::from_slice(&plain).map_err(|e| StoreError::Corrupt(format!("{name}: {e}")))?;
-            steps.push(StepRecord { step, record, at: from_millis(row.try_get("at")?) });
-        }
-        Ok(steps)
+        rows.iter().map(|row| self.opened(id, row)).collect()
+    }
+
+    fn opened(&self, id: TenantId, row: &SqliteRow) -> Result<StepRecord> {
+        let step: String = row.try_get("step")?;
+        let name = format!("step {id} {step}");
+        let plain = self.key.open_sealed(&name, row.try_get("sealed")?)?;
+        let record = serde_json::from_slice(&plain).map_err(|e| StoreError::Corrupt(format!("{name}: {e}")))?;
+        Ok(StepRecord { step, record, at: from_millis(row.try_get("at")?) })
     }
 
     pub async fn delete_step(&self, id: TenantId, step: &str) -> Result<()> {

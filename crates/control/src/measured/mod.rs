@@ -307,7 +307,7 @@ pub async fn skipped(
     settings: &Settings,
     looked: Option<&Look>,
 ) -> Result<Fact<Unseen>> {
-    let tenant = as_applied(store, plan::acting(id, store).await?.0).await?;
+    let (tenant, _) = as_applied(store, plan::acting(id, store).await?.0, settings).await?;
     Ok(match measured(&tenant, client, store, settings, looked, limits::MEASURED_SPAN).await? {
         Fact::Seen(measured) => Fact::Seen(unseen(&tenant, &measured)),
         Fact::Unknown { unknown_because } => Fact::Unknown { unknown_because },

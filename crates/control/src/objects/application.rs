@@ -60,7 +60,7 @@ pub(crate) struct App {
     #[serde(default)]
     pub since: i64,
     /// The tenant has the certificate, and the application owns itself. False when the run was cut off before.
-    complete: bool,
+    pub complete: bool,
 }
 
 impl App {
@@ -221,14 +221,15 @@ pub(crate) async fn patch(work: &Work<'_>, app: &Identity, body: &Row) -> Result
 pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, purpose: &Purpose) -> Result<App> {
     let tenant = admin.tenant();
     let known = App::of(purpose, work.store, tenant).await?;
-    let found = find(work, admin, purpose, known.as_ref()).await?;
+    let found = find(work, admin, known.as_ref()).await?;
     let name = purpose.name;
     let mut app = match (known, found) {
-        (Some(app), Some(row)) if app.complete && credential::is_there(&row, &app) => {
+        (Some(app), Some(row)) if app.complete && credential::is_good(work, tenant, &row, &app).await => {
             let text = format!("“{name}” is there (client id {})", app.app_id);
             work.show(Event::new(Step::Application, State::Already, text));
             return Ok(app);
         }
+        (Some(app), Some(_)) if app.complete => credential::another(work, tenant, purpose, app).await?,
         (Some(app), Some(_)) => app,
         (known, found) => {
             let gone = known.is_some_and(|app| app.complete);
@@ -310,26 +311,12 @@ async fn until_it_shows(work: &Work<'_>, admin: &Identity, path: &str) -> Result
     }
 }
 
-/// By what we know of it; without that (a cut-off first run), by name and our note.
-async fn find(work: &Work<'_>, admin: &Identity, purpose: &Purpose, known: Option<&App>) -> Result<Option<Value>> {
-    if let Some(app) = known {
-        return match work.client.graph_get(admin, &format!("applications/{}", app.object_id)).await {
-            Ok(found) => Ok(Some(found)),
-            Err(e) if e.is_absent() => still_there(work, admin, app).await,
-            Err(e) => Err(e.into()),
-        };
-    }
-    let filter = purpose.name.replace(' ', "%20");
-    let named = work.client.graph_list(admin, &format!("applications?$filter=displayName eq '{filter}'")).await?;
-    Ok(named.into_iter().find(|a| a["notes"].as_str() == Some(NOTES)))
-}
-
-/// What reads say of an application lags (wire.md 7.9), and taking a lag for its removal would make a second one:
-/// only a write, which lags nowhere, is believed.
-async fn still_there(work: &Work<'_>, admin: &Identity, app: &App) -> Result<Option<Value>> {
-    let path = format!("applications/{}", app.object_id);
-    match work.client.graph_patch(admin, &path, &json!({"notes": NOTES})).await {
-        Ok(_) => until_it_shows(work, admin, &path).await.map(Some),
+/// Only by what we know of it: anybody in the tenant may register an application of our name, and would own what we
+/// then gave it. One that we made and forgot before it was written down is found by its unique name.
+async fn find(work: &Work<'_>, admin: &Identity, known: Option<&App>) -> Result<Option<Value>> {
+    let Some(app) = known else { return Ok(None) };
+    match work.client.graph_get(admin, &format!("applications/{}", app.object_id)).await {
+        Ok(found) => Ok(Some(found)),
         Err(e) if e.is_absent() => Ok(None),
         Err(e) => Err(e.into()),
     }

@@ -1,7 +1,7 @@
 //! The certificate by which an application of ours proves itself: renewed in three steps without a moment in which
 //! none is good, and alone on its application.
 
-use super::application::{App, MAIL_FLOW, Purpose};
+use super::application::{App, Application, MAIL_FLOW, Purpose};
 use crate::events::{Event, State, Step};
 use crate::plan::{Action, Call, Change, Observed, ValueChange};
 use crate::work::Work;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Instant;
 use store::Severity;
-use tenant::Secret;
+use tenant::{Secret, TenantId};
 
 /// A certificate with its key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +51,8 @@ pub(crate) fn changes(row: &Row, app: &App, observed: &Observed) -> Vec<Change> 
         let until = ValueChange {
             name: "good until".into(),
             before: date(app.credential.until),
-            after: date(observed.at + limits::CERTIFICATE_DAYS * limits::DAY),
+            // no date: the plan is the same one tomorrow
+            after: json!(format!("{} days from then on", limits::CERTIFICATE_DAYS)),
         };
         out.push(
             Change::new(
@@ -106,11 +107,27 @@ fn foreign(row: &Row, app: &App) -> Option<Change> {
     })
 }
 
-/// As far as can be told without the key's own bytes, which Graph does not show.
-pub(crate) fn is_there(row: &Value, app: &App) -> bool {
+/// In the tenant as far as can be told without the key's own bytes, which Graph does not show; not ended; and not
+/// refused by the token endpoint.
+pub(crate) async fn is_good(work: &Work<'_>, tenant: TenantId, row: &Value, app: &App) -> bool {
+    let until = app.credential.until;
     let end = |key: &Value| key["endDateTime"].as_str().and_then(|t| t.parse::<Timestamp>().ok());
     let mut ends = row["keyCredentials"].as_array().into_iter().flatten().filter_map(end);
-    app.credential.until == 0 || ends.any(|end| end.as_second() == app.credential.until)
+    let is_there = until == 0 || ends.any(|end| end.as_second() == until);
+    let has_ended = until > 0 && until < Timestamp::now().as_second();
+    if !is_there || has_ended {
+        return false;
+    }
+    let refused = work.client.claims(&app.identity(tenant), Service::Graph).await.err();
+    !matches!(refused.and_then(|e| Application::refused(&e)), Some(Application::KeyRefused(_)))
+}
+
+/// For an application that is there and takes our certificate no more; the administrator puts it into the tenant.
+pub(crate) async fn another(work: &Work<'_>, tenant: TenantId, purpose: &Purpose, app: App) -> Result<App> {
+    let credential = certificate::for_application(purpose.name)?;
+    let app = App { credential, next: None, previous: None, ..app };
+    app.write_down(purpose, work.store, tenant).await?;
+    Ok(app)
 }
 
 /// The whole list: Graph replaces it (wire.md 3.2).

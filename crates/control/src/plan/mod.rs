@@ -19,9 +19,9 @@ pub use preview::preview;
 pub(crate) use removal::{Before, removal};
 pub(crate) use text::text_of;
 
-use crate::objects::accepted_domain;
 use crate::objects::application::App;
-use crate::objects::exchange::object;
+use crate::objects::exchange::{self, object};
+use crate::objects::{accepted_domain, rules};
 use crate::{ControlError, Result, Settings, limits};
 use aws_lc_rs::digest::{SHA256, digest};
 use m365::{Client, Identity, Row};
@@ -195,7 +195,9 @@ const ID_LENGTH: usize = 16;
 impl Plan {
     fn new(tenant: &Tenant, changes: Vec<Change>, unknown: Vec<Unknown>, notices: Vec<Notice>) -> Result<Plan> {
         let calls: Vec<_> = changes.iter().map(|c| (&c.calls, &c.prior)).collect();
-        let said = serde_json::to_vec(&(tenant.id, &changes, &unknown, calls));
+        // not why something is unknown: the same trouble says another thing each time
+        let unknown_objects: Vec<_> = unknown.iter().map(|u| &u.object).collect();
+        let said = serde_json::to_vec(&(tenant.id, &changes, unknown_objects, calls));
         let said = said.map_err(|e| ControlError::Refused(format!("a plan cannot be written: {e}")))?;
         let hash: String = digest(&SHA256, &said).as_ref().iter().map(|b| format!("{b:02x}")).collect();
         let id = hash[..ID_LENGTH].to_owned();
@@ -203,6 +205,11 @@ impl Plan {
     }
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.unknown.is_empty()
+    }
+    /// What waits for somebody, in words.
+    pub fn waiting(&self) -> Vec<String> {
+        let told = |c: &Change| Some(format!("“{}” waits for {}", text_of(c), c.waits_for.as_ref()?));
+        self.changes.iter().filter_map(told).collect()
     }
     /// What must be known before anything is changed.
     pub(crate) fn unknown_that_counts(&self) -> Option<&Unknown> {
@@ -242,8 +249,9 @@ pub(crate) async fn of_tenant(
     written_down(store, made(&tenant, settings, &observed)?).await
 }
 
-/// Reads the tenant. Domains that it gained or lost since are taken over at once: a rule for users takes mail of a new
-/// domain on the same day, and the gateway would not know whose it is.
+/// Reads the tenant, and takes over what it tells of us: a domain that it gained since, because a rule for users takes
+/// mail of a new domain on the same day and the gateway would not know whose it is; and that its rules know the next
+/// secrets. A domain that it lost is forgotten when it is connected again: copies of Microsoft's directory lag.
 pub(crate) async fn observe_current(
     client: &Client,
     app: &Identity,
@@ -254,11 +262,27 @@ pub(crate) async fn observe_current(
     let observed = observe(client, app, store, settings, tenant).await?;
     let mut now = tenant.clone();
     let rows = observed.accepted_domains.as_deref().unwrap_or_default();
-    let domains = accepted_domain::not_ours(rows, &settings.zone);
-    let set = |domains: &[String]| domains.iter().cloned().collect::<std::collections::BTreeSet<_>>();
-    if !domains.is_empty() && set(&domains) != set(&tenant.domains) {
-        now.domains.clone_from(&domains);
-        store.change_tenant(tenant.id, |known| known.domains = domains).await?;
+    let is_new = |domain: &String| !tenant.domains.contains(domain);
+    let gained: Vec<String> = accepted_domain::not_ours(rows, &settings.zone).into_iter().filter(is_new).collect();
+    if !gained.is_empty() {
+        now.domains.extend(gained.iter().cloned());
+        let gain = |known: &mut Tenant| {
+            let more = gained.into_iter().filter(|d| !known.domains.contains(d)).collect::<Vec<_>>();
+            known.domains.extend(more);
+        };
+        store.change_tenant(tenant.id, gain).await?;
+    }
+    if may_advance(tenant, &observed) {
+        let advance = |known: &mut Tenant| {
+            for (known, ours) in [(&mut known.pass, &tenant.pass), (&mut known.route, &tenant.route)] {
+                if known.next == ours.next {
+                    known.advance(observed.at);
+                }
+            }
+        };
+        if let Some(known) = store.change_tenant(tenant.id, advance).await? {
+            (now.pass, now.route) = (known.pass, known.route);
+        }
     }
     Ok((now, observed))
 }
@@ -282,30 +306,35 @@ pub(crate) async fn of_removal(
     written_down(store, Plan::new(tenant, changes, observed.unknown(), Vec::new())?).await
 }
 
-/// The tenant as wished now: a secret that its rules were told of an hour ago is written from now on, and one that
-/// nothing can carry any more is not wished any more.
+/// The tenant as wished now: a secret that nothing can carry any more is not wished any more.
 async fn wished(mut tenant: Tenant, store: &Store) -> Result<Tenant> {
-    let now = jiff::Timestamp::now().as_second();
-    let is_due = |secrets: &MarkSecrets| {
-        let advances = secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS;
-        advances || (secrets.previous.is_some() && secrets.since < now - limits::SECRET_OVERLAP_SECS)
-    };
-    let age = |secrets: &mut MarkSecrets| {
-        if secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS {
-            secrets.advance(now);
-        }
-        secrets.retire(now - limits::SECRET_OVERLAP_SECS);
-    };
-    if is_due(&tenant.pass) || is_due(&tenant.route) {
-        let aged = |known: &mut Tenant| {
-            age(&mut known.pass);
-            age(&mut known.route);
+    let before = jiff::Timestamp::now().as_second() - limits::SECRET_OVERLAP_SECS;
+    let is_over = |secrets: &MarkSecrets| secrets.previous.is_some() && secrets.since < before;
+    if is_over(&tenant.pass) || is_over(&tenant.route) {
+        let retired = |known: &mut Tenant| {
+            known.pass.retire(before);
+            known.route.retire(before);
         };
-        if let Some(known) = store.change_tenant(tenant.id, aged).await? {
+        if let Some(known) = store.change_tenant(tenant.id, retired).await? {
             (tenant.pass, tenant.route) = (known.pass, known.route);
         }
     }
     Ok(tenant)
+}
+
+/// The rules were told of the next secrets so long ago that they are in effect everywhere, and they still know them:
+/// from now on the next ones are written.
+fn may_advance(tenant: &Tenant, observed: &Observed) -> bool {
+    let told = |secrets: &MarkSecrets| {
+        secrets.next.is_some() && secrets.told > 0 && observed.at - secrets.told > limits::SECRET_IN_EFFECT_SECS
+    };
+    let [inbound, outbound, _] = rules::all(tenant, rules::Takes::Rollout);
+    let knows = |wanted: &exchange::Wanted| {
+        let row = observed.find(rules::KIND, wanted.name);
+        let differs = |v: &ValueChange| ["SetHeaderValue", "ExceptIfHeaderMatchesPatterns"].contains(&v.name.as_str());
+        row.is_some_and(|row| !exchange::value_changes(&wanted.properties, wanted.secret, row).iter().any(differs))
+    };
+    told(&tenant.pass) && told(&tenant.route) && knows(&inbound) && knows(&outbound)
 }
 
 async fn written_down(store: &Store, plan: Plan) -> Result<Plan> {

@@ -4,7 +4,7 @@
 use super::compare::object_of;
 use super::observe::text;
 use super::{Action, Call, Change, Observed, ValueChange};
-use crate::objects::exchange::{NEEDS_EXCHANGE, Wanted};
+use crate::objects::exchange::{COMMENT, NEEDS_EXCHANGE, Wanted};
 use crate::objects::rules::is_disabled;
 use crate::objects::{
     application, arc_sealer, audit_config, inbound_connector, outbound_connector, rules, spoof_allow,
@@ -131,7 +131,9 @@ fn gone(
         return None;
     }
     let (object, identity) = (object_of(kind, name), identity(row, name));
-    if let (Some(prior), Some(wanted)) = (before.of(&object), wanted) {
+    // what has our comment on it was made by us, whatever became of its receipt
+    let is_others = |prior: &&Row| ["Comment", "Comments"].iter().all(|key| text(prior, key) != COMMENT);
+    if let (Some(prior), Some(wanted)) = (before.of(&object).filter(is_others), wanted) {
         return Some(put_back(kind, object, identity, prior, wanted, row));
     }
     let call = Call::exchange(format!("Remove-{kind}"), json!({"Identity": identity, "Confirm": false}));

@@ -307,3 +307,23 @@ fn an_id_is_what_the_plan_says() {
     assert_eq!(one.to_string(), two.to_string());
     assert_ne!(one.id, two.id);
 }
+
+/// The next secrets are written an hour after the rules were told of them, and never where the rules do not know them.
+#[test]
+fn the_next_secrets_are_written_once_the_rules_know_them_for_certain() {
+    let mut tenant = contoso();
+    let mut observed = as_it_should_be(&tenant);
+    assert!(!may_advance(&tenant, &observed), "there are none");
+    for secrets in [&mut tenant.pass, &mut tenant.route] {
+        (secrets.next, secrets.told) = (Some(tenant::Secret::new("the next".to_owned())), NOW);
+    }
+    observed.at = NOW + 2 * limits::SECRET_IN_EFFECT_SECS;
+    assert!(!may_advance(&tenant, &observed), "the rules know the ones of before alone");
+    let mut observed = as_it_should_be(&tenant);
+    observed.at = NOW + limits::SECRET_IN_EFFECT_SECS;
+    assert!(!may_advance(&tenant, &observed), "they may not be in effect everywhere");
+    observed.at += 1;
+    assert!(may_advance(&tenant, &observed));
+    tenant.pass.told = 0;
+    assert!(!may_advance(&tenant, &observed), "nobody told the rules");
+}

@@ -72,7 +72,7 @@ pub struct Status {
 pub async fn status(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Status> {
     let (tenant, _) = plan::acting(id, store).await?;
     let set_up = look(id, client, store, settings).await.map_or_else(|e| Fact::unknown(e.to_string()), Fact::Seen);
-    let in_effect = as_applied(store, tenant.clone()).await?;
+    let (in_effect, _) = as_applied(store, tenant.clone(), settings).await?;
     let measured = measured(&in_effect, client, store, settings, set_up.seen(), limits::MEASURED_SPAN).await;
     let mut status = Status {
         tenant: id,
