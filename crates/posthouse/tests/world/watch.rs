@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// A look, in a debug build beside other tests on two cores; the interval of a second comes on top.
-const LOOK: SignedDuration = SignedDuration::from_secs(10);
+const LOOK: SignedDuration = SignedDuration::from_secs(5);
 
 /// One change by somebody else, and what it must be told as.
 #[derive(Clone)]

@@ -91,9 +91,10 @@ pub async fn mail_flows(world: &World, name: &str) {
     world.door.send_from_internet("pat@acme.example", &[user.clone()], raw.as_bytes(), false).await.unwrap();
     let raw = format!("From: {user}\r\nTo: pat@acme.example\r\nMessage-ID: <out-{name}@contoso.example>\r\n\r\nx\r\n");
     world.door.submit(&world.tenant_id(0), user, &["pat@acme.example".into()], raw.as_bytes()).await.unwrap();
-    for (id, to, outside) in
-        [(format!("in-{name}@"), user.as_str(), false), (format!("out-{name}@"), "pat@acme.example", true)]
-    {
+    for (id, to, outside) in [
+        (format!("in-{name}@acme.example"), user.as_str(), false),
+        (format!("out-{name}@contoso.example"), "pat@acme.example", true),
+    ] {
         until(&format!("{id} to arrive"), async || {
             world.door.mailbox(to, outside).await.is_ok_and(|all| all.iter().any(|m| m.message_id.contains(&id)))
         })
