@@ -32,17 +32,28 @@ pub(crate) struct Administrator {
 
 pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Administrator> {
     let permissions: Vec<&str> = DELEGATED.iter().map(|(name, _)| *name).collect();
+    sign_in_for(work, &permissions).await
+}
+
+/// What a look asks for: nothing that writes.
+const TO_LOOK: &[&str] = &["User.Read.All", "Organization.Read.All", "RoleManagement.Read.Directory"];
+
+pub(crate) async fn sign_in_to_look(work: &mut Work<'_>) -> Result<Administrator> {
+    sign_in_for(work, TO_LOOK).await
+}
+
+async fn sign_in_for(work: &mut Work<'_>, permissions: &[&str]) -> Result<Administrator> {
     let tenant = work.wish.tenant.clone().unwrap_or_else(|| "organizations".into());
     let client_id = work.settings.public_client_id.clone();
     let identity = match work.wish.sign_in {
         SignIn::DeviceCode => {
-            let code = work.client.device_code(&tenant, &client_id, &permissions).await?;
+            let code = work.client.device_code(&tenant, &client_id, permissions).await?;
             let text = format!("open {} and enter {}", code.verification_uri, code.user_code);
             work.show(Event::new(Step::SignIn, State::Waiting, text).with_code(&code.user_code));
             work.client.await_device(&code).await?
         }
         SignIn::Browser => {
-            let browser = work.client.browser(&tenant, &client_id, &permissions).await?;
+            let browser = work.client.browser(&tenant, &client_id, permissions).await?;
             work.show(Event::new(Step::SignIn, State::Waiting, format!("open {}", browser.url)));
             work.client.await_browser(browser).await?
         }
@@ -80,11 +91,23 @@ pub(crate) struct Organization {
     pub display_name: String,
     pub initial_domain: String,
     pub default_domain: String,
+    /// Verified ones, in lower case.
+    pub domains: Vec<String>,
 }
 
 pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result<Organization> {
     let all = work.client.graph_list(identity, "organization").await?;
     let one = all.first().cloned().unwrap_or_default();
+    if let Some(asked) = &work.wish.tenant {
+        let verified = one["verifiedDomains"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
+        let is_asked = |name: &str| name.eq_ignore_ascii_case(asked);
+        if !is_asked(&identity.tenant().to_string()) && !verified.into_iter().any(is_asked) {
+            return Err(ControlError::Refused(format!(
+                "the account that signed in belongs to another tenant ({}) than {asked}, and nothing was touched; run the command again and sign in with an account of {asked}",
+                one["displayName"].as_str().unwrap_or_default()
+            )));
+        }
+    }
     let domain = |flag: &str| {
         let found = one["verifiedDomains"].as_array().into_iter().flatten().find(|d| d[flag] == Value::Bool(true));
         found.and_then(|d| d["name"].as_str()).map(str::to_lowercase)
@@ -93,7 +116,9 @@ pub(crate) async fn organization(work: &Work<'_>, identity: &Identity) -> Result
         ControlError::Refused("Microsoft names no initial domain (…onmicrosoft.com) of this tenant".into())
     })?;
     let default_domain = domain("isDefault").unwrap_or_else(|| initial_domain.clone());
+    let domains = one["verifiedDomains"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
     Ok(Organization {
+        domains: domains.map(str::to_lowercase).collect(),
         display_name: one["displayName"].as_str().unwrap_or(&initial_domain).to_owned(),
         initial_domain,
         default_domain,

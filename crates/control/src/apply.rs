@@ -6,13 +6,14 @@ use crate::objects::{accepted_domain, application, credential, exchange, inbound
 use crate::plan::{self, Call, Change, Plan, text_of};
 use crate::work::{Show, Work};
 use crate::{
-    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, heal, limits, objects, rotate::Rotate,
+    ControlError, Result, Settings, SignIn, Wish, certificate, connect, drain, heal, limits, objects, probe,
+    rotate::Rotate,
 };
 use m365::{Client, Identity, M365Error};
 use serde_json::Value;
 use std::time::Instant;
 use store::{Receipt, Store, TenantLock};
-use tenant::{Routing, Tenant, TenantId};
+use tenant::{MarkSecrets, Routing, Tenant, TenantId};
 
 /// Carries out exactly the plan of that id; refuses when the tenant is no longer as it was when the plan was made.
 pub async fn apply(
@@ -25,8 +26,9 @@ pub async fn apply(
     show: &mut Show<'_>,
 ) -> Result<Plan> {
     let _alone = alone(store, id)?;
-    let (mut tenant, app) = plan::acting(id, store).await?;
-    let now = plan::made(&tenant, settings, &plan::observe(client, &app, store, settings, &tenant).await?)?;
+    let (tenant, app) = plan::acting(id, store).await?;
+    let (mut tenant, observed) = plan::observe_current(client, &app, store, settings, &tenant).await?;
+    let now = plan::made(&tenant, settings, &observed)?;
     if now.id != approved {
         return Err(refused(store, id, approved, &now).await?);
     }
@@ -40,7 +42,7 @@ pub async fn apply(
     let mut work =
         Work::new(Wish::new(Some(id.to_string()), SignIn::DeviceCode), client, store, settings, nobody, show);
     carry_out_all(&mut work, &app, &mut tenant, &now, Origin { plan: approved, by }).await?;
-    applied(&work, &mut tenant).await?;
+    applied(&mut work, &app, &mut tenant).await?;
     let waiting: Vec<String> = now.changes.iter().filter_map(told_waiting).collect();
     if !waiting.is_empty() {
         return Err(ControlError::Waits(format!("the rest was carried out and read back; {}", waiting.join("; "))));
@@ -48,7 +50,7 @@ pub async fn apply(
     Ok(now)
 }
 
-fn told_waiting(change: &Change) -> Option<String> {
+pub(crate) fn told_waiting(change: &Change) -> Option<String> {
     Some(format!("“{}” waits for {}", text_of(change), change.waits_for.as_ref()?))
 }
 
@@ -94,12 +96,23 @@ async fn carry_out_all(
     settle(work, app, tenant, |_| true).await
 }
 
-/// What the tenant is from now on measured by, and which secrets are written from now on.
-pub(crate) async fn applied(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
-    let now = jiff::Timestamp::now().as_second();
-    tenant.pass.advance(now);
-    tenant.route.advance(now);
-    work.store.put_tenant(tenant).await?;
+/// What the tenant is from now on measured by. A secret that its rules were told of is written from the moment on in
+/// which they are seen to know it; where no probe can show that, an hour later (see [`plan`]).
+pub(crate) async fn applied(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
+    if tenant.pass.next.is_some() {
+        let known = probe::rules_know_the_next_secret(work, app, tenant).await?;
+        let now = jiff::Timestamp::now().as_second();
+        let told = |secrets: &mut MarkSecrets| {
+            secrets.told = if secrets.told == 0 { now } else { secrets.told };
+            if known {
+                secrets.advance(now);
+            }
+        };
+        let both = |kept: &mut Tenant| [&mut kept.pass, &mut kept.route].into_iter().for_each(told);
+        if let Some(kept) = work.store.change_tenant(tenant.id, both).await? {
+            (tenant.pass, tenant.route) = (kept.pass, kept.route);
+        }
+    }
     remember_applied(work.store, tenant).await
 }
 
@@ -129,8 +142,8 @@ pub(crate) async fn settle(
 ) -> Result<()> {
     let (until, mut pause, mut told) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST, false);
     loop {
-        let observed = plan::observe(work.client, app, work.store, work.settings, tenant).await?;
-        let mut now = plan::made(tenant, work.settings, &observed)?;
+        let (tenant, observed) = plan::observe_current(work.client, app, work.store, work.settings, tenant).await?;
+        let mut now = plan::made(&tenant, work.settings, &observed)?;
         now.changes.retain(|c| c.waits_for.is_none() && !c.optional && which(c));
         if now.changes.is_empty() && now.unknown_that_counts().is_none() {
             return Ok(());
@@ -214,7 +227,12 @@ pub(crate) async fn receipted<T>(
     };
     let number = store.begin_receipt(tenant, &receipt).await?;
     let done = what.await;
-    receipt.answer = done.as_ref().map_or_else(ToString::to_string, |_| Receipt::DONE.into());
+    receipt.answer = match &done {
+        Ok(_) => Receipt::DONE.into(),
+        // what may have been done must be taken back one day, too
+        Err(e) if e.is_outcome_unknown() => format!("{}: {e}", Receipt::OUTCOME_UNKNOWN),
+        Err(e) => e.to_string(),
+    };
     store.end_receipt(tenant, number, &receipt).await?;
     done
 }
@@ -286,8 +304,8 @@ async fn run(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, change: &
     };
     let secrets = objects::secrets_of(tenant);
     let answer = match made_once(work, app, cmdlet, parameters).await {
-        // what is gone was to be removed
-        Err(ControlError::Microsoft(e)) if e.is_absent() && change.action == plan::Action::Remove => return Ok(()),
+        // what is gone was to be removed, and routes nothing any more
+        Err(ControlError::Microsoft(e)) if e.is_absent() && is_taken_back(change) => return Ok(()),
         Err(ControlError::Microsoft(e)) if e.to_string().contains("can't enable an inbound connector") => {
             return Err(ControlError::Waits(inbound_connector::DISABLED.into()));
         }
@@ -304,6 +322,10 @@ async fn run(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, change: &
     Ok(())
 }
 
+fn is_taken_back(change: &Change) -> bool {
+    matches!(change.action, plan::Action::Remove | plan::Action::Disable)
+}
+
 /// A cmdlet that may have been carried out although nobody said so: look, and only then try again. Where Exchange's
 /// copies lag, it refuses the second one of a name, and that is an answer too.
 async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m365::Row) -> Result<m365::Answer> {
@@ -314,6 +336,8 @@ async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m
         let error = match work.client.exchange(app, cmdlet, parameters.clone().into()).await {
             Ok(answer) => return Ok(answer),
             Err(e) if kind.is_some() && tries > 1 && e.is_duplicate() => return Ok(m365::Answer::default()),
+            // made in a run that was cut off, and not shown yet (wire.md 7.9)
+            Err(e) if kind.is_some() && e.is_duplicate() => return brought_up(work, app, cmdlet, parameters).await,
             Err(e) => e,
         };
         let unknown = matches!(error, M365Error::OutcomeUnknown { .. }) || error.is_temporary();
@@ -328,6 +352,38 @@ async fn made_once(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m
         tokio::time::sleep(pause).await;
         (pause, tries) = ((pause * 2).min(limits::LOOK_MAX), tries + 1);
     }
+}
+
+/// An object that the list did not show is there nevertheless: as soon as it shows it is ours to measure again; a
+/// pair of the spoof list has nothing more to it than that it is there.
+async fn brought_up(work: &Work<'_>, app: &Identity, cmdlet: &str, parameters: &m365::Row) -> Result<m365::Answer> {
+    let (Some(kind), Some(name)) = (cmdlet.strip_prefix("New-"), parameters.get("Name").and_then(Value::as_str)) else {
+        return Ok(m365::Answer::default());
+    };
+    let (until, mut pause) = (Instant::now() + limits::SETTLE_PATIENCE, limits::LOOK_FIRST);
+    while exchange::read(work, app, kind, name).await?.is_none() {
+        if Instant::now() > until {
+            let text = format!("Exchange says that “{name}” exists and does not show it; run the command again later");
+            return Err(ControlError::Waits(text));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LOOK_MAX);
+    }
+    let switch = parameters.get("Enabled").and_then(Value::as_bool).filter(|_| kind == rules::KIND);
+    let mut set = parameters.clone();
+    set.remove("Name");
+    set.insert("Identity".into(), name.into());
+    if kind == rules::KIND {
+        // a rule is switched by a cmdlet of its own, and its place is looked at once all are there
+        set.retain(|key, _| key != "Enabled" && key != "Priority");
+    }
+    work.client.exchange(app, &format!("Set-{kind}"), set.into()).await?;
+    if let Some(on) = switch {
+        let verb = if on { "Enable" } else { "Disable" };
+        let which = serde_json::json!({"Identity": name, "Confirm": false});
+        work.client.exchange(app, &format!("{verb}-{kind}"), which).await?;
+    }
+    Ok(m365::Answer::default())
 }
 
 /// The rules for `takes`, in order, read back: first the way back (the strip rule), then the ways out.

@@ -55,7 +55,8 @@ impl CertificateIssuer {
 pub(crate) async fn take(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
     let issued = work.settings.issuer.certificate_for(&tenant.connector_domain)?;
     tenant.certificate = ReturnCertificate { chain_pem: issued.chain_pem, key_pem: issued.key_pem };
-    Ok(work.store.put_tenant(tenant).await?)
+    work.store.change_tenant(tenant.id, |known| known.certificate = tenant.certificate.clone()).await?;
+    Ok(())
 }
 
 fn from_directory(directory: &Path, name: &str) -> Result<Issued> {

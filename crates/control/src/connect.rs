@@ -2,7 +2,7 @@
 //! not so yet, and leaves a receipt; a run that was cut off is simply run again.
 
 use crate::account::{self, Organization};
-use crate::apply::{Origin, alone, applied, carry_out_or_tell, rules_for, settle, step_of};
+use crate::apply::{Origin, alone, applied, carry_out_or_tell, rules_for, settle, step_of, told_waiting};
 use crate::events::{Event, State, Step};
 use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
 use crate::objects::rules::Takes;
@@ -49,7 +49,7 @@ pub async fn connect(
     way_back(&mut work, &app, &mut tenant).await?;
     work.wish.probe_recipient.get_or_insert(admin.user_name);
     route(&mut work, &app, &mut tenant).await?;
-    applied(&work, &mut tenant).await?;
+    applied(&mut work, &app, &mut tenant).await?;
     Ok(Connected { id: tenant.id, display_name: tenant.display_name, domains: tenant.domains })
 }
 
@@ -70,8 +70,13 @@ async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> R
     }
     if !work.approve(Asked::Plan(&plan)) {
         return Err(ControlError::Refused(
-            "the plan was not approved; the application exists and has its permissions, nothing else was changed and no mail is routed".into(),
+            "the plan was not approved; the application “Posthouse Mail Flow” exists and has its permissions, nothing else was changed and no mail is routed. Run `posthouse tenant connect` again to go on, or `posthouse tenant disconnect` to remove the application".into(),
         ));
+    }
+    for change in plan.changes.iter().filter(|c| c.optional) {
+        if let Some(waiting) = told_waiting(change) {
+            work.show(Event::new(step_of(change), State::Note, format!("{waiting}; mail is checked all the same")));
+        }
     }
     let is_rule = |change: &Change| step_of(change) == Step::Rules;
     for change in plan.changes.iter().filter(|c| c.waits_for.is_none() && !is_rule(c)) {
@@ -92,8 +97,7 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
         // a probe goes only where everybody's mail goes
         directions.retain(|d| tenant.rollout.of(*d) == Stage::Everyone);
     } else {
-        tenant.routing = Routing::Probe;
-        work.store.put_tenant(tenant).await?;
+        routed(work, tenant, Routing::Probe).await?;
         rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound)).await?;
     }
     if !directions.is_empty() {
@@ -101,8 +105,7 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
     }
     if tenant.routing != Routing::Proven {
         rules_for(work, app, tenant, Takes::Rollout).await?;
-        tenant.routing = Routing::Proven;
-        work.store.put_tenant(tenant).await?;
+        routed(work, tenant, Routing::Proven).await?;
     }
     let whose = match (tenant.rollout.inbound, tenant.rollout.outbound) {
         (Stage::Everyone, Stage::Everyone) => "is routed through Posthouse".to_owned(),
@@ -111,6 +114,12 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
         }
     };
     work.show(Event::new(Step::Rules, State::Done, format!("mail of {} {whose}", tenant.domains.join(", "))));
+    Ok(())
+}
+
+async fn routed(work: &Work<'_>, tenant: &mut Tenant, routing: Routing) -> Result<()> {
+    tenant.routing = routing;
+    work.store.change_tenant(tenant.id, |known| known.routing = routing).await?;
     Ok(())
 }
 
@@ -126,7 +135,7 @@ async fn wished_policy(work: &Work<'_>, id: TenantId) -> Result<Policy> {
 async fn post_delivery(work: &mut Work<'_>, admin: &Identity, policy: &Policy) -> Result<()> {
     if policy.post_delivery {
         let app = application::ensure(work, admin, &POST_DELIVERY).await?;
-        grant::give_all(work, admin, &app, permissions::needed_after_delivery()).await?;
+        grant::give_all(work, admin, &app, &POST_DELIVERY, permissions::needed_after_delivery()).await?;
     }
     Ok(())
 }
@@ -162,6 +171,13 @@ async fn described(work: &Work<'_>, app: &Identity, organization: &Organization,
     if let Some(rollout) = &work.wish.rollout {
         tenant.rollout.clone_from(rollout);
     }
-    work.store.put_tenant(&tenant).await?;
+    let kept = tenant.clone();
+    let renewed = |known: &mut Tenant| {
+        (known.domains, known.return_host, known.display_name) = (kept.domains, kept.return_host, kept.display_name);
+        (known.policy, known.rollout) = (kept.policy, kept.rollout);
+    };
+    if work.store.change_tenant(tenant.id, renewed).await?.is_none() {
+        work.store.put_tenant(&tenant).await?;
+    }
     Ok(tenant)
 }

@@ -60,7 +60,7 @@ const PROVEN: &str = "disconnect proven";
 async fn proven_before(work: &Work<'_>, app: &Identity) -> Result<Option<Proof>> {
     let Some(record) = work.store.step(app.tenant(), PROVEN).await? else { return Ok(None) };
     let gone = work.client.claims(app, Service::Graph).await.err().and_then(|e| Application::refused(&e));
-    let proof = matches!(gone, Some(Application::Absent(_) | Application::KeyRefused(_))).then_some(record);
+    let proof = matches!(gone, Some(Application::Absent(_))).then_some(record);
     Ok(proof.and_then(|record| serde_json::from_value(record).ok()))
 }
 
@@ -79,7 +79,7 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
                 proof.failures.push(format!("{}: {e}", change.object));
             }
         }
-        work.store.put_tenant(tenant).await?;
+        work.store.change_tenant(tenant.id, |known| known.routing = Routing::Off).await?;
     }
     look_until_gone(work, app, tenant, &plan.changes, all_done, &mut proof).await;
     if tenant.policy.exchange_rights == ExchangeRights::RoleGroup {
@@ -221,9 +221,8 @@ async fn until_no_token(work: &Work<'_>, app: &Identity, application: &App, pati
     let (until, mut pause) = (Instant::now() + limits::PROPAGATION_PATIENCE, limits::LOOK_FIRST);
     loop {
         match work.client.claims(app, Service::Graph).await {
-            Err(e) if matches!(Application::refused(&e), Some(Application::Absent(_) | Application::KeyRefused(_))) => {
-                return Shown::Absent;
-            }
+            // one whose certificate is refused is there all the same
+            Err(e) if matches!(Application::refused(&e), Some(Application::Absent(_))) => return Shown::Absent,
             Err(e) if !e.is_temporary() => return Shown::Unknown { why: e.to_string() },
             _ if Instant::now() > until || !patient => {
                 return Shown::StillThere { what: application.app_id.clone() };

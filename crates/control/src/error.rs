@@ -28,6 +28,10 @@ impl ControlError {
             _ => false,
         }
     }
+    /// True where a change may have been carried out although its answer was lost.
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        matches!(self, ControlError::Microsoft(e) if e.is_outcome_unknown())
+    }
     pub fn who_must_act(&self) -> Who {
         match self {
             ControlError::Microsoft(e) => e.who_must_act(),

@@ -1,5 +1,5 @@
 //! How sure it is that protection is impaired while a property of ours is not as it should be. One table; the tests
-//! try every row of it against the simulated tenant, and docs/tamper.md is written from it.
+//! try every row of it against the simulated tenant.
 
 use crate::objects::{outbound_connector, rules};
 use crate::plan::{Action, ValueChange};

@@ -2,7 +2,7 @@
 
 use crate::apply::{Origin, receipted};
 use crate::events::{Event, State, Step};
-use crate::objects::application::App;
+use crate::objects::application::{App, MAIL_FLOW, Purpose};
 use crate::objects::permissions::{EXCHANGE_ADMINISTRATOR, Permission, needed};
 use crate::objects::role_group;
 use crate::work::{Asked, Work};
@@ -20,7 +20,7 @@ pub(crate) async fn grant(
     rights: ExchangeRights,
 ) -> Result<Identity> {
     let identity = app.identity(admin.tenant());
-    give_all(work, admin, app, needed(rights)).await?;
+    give_all(work, admin, app, &MAIL_FLOW, needed(rights)).await?;
     match rights {
         ExchangeRights::Administrator => await_effect(work, &identity).await?,
         ExchangeRights::RoleGroup => role_group::ensure(work, admin, app, &identity).await?,
@@ -29,7 +29,13 @@ pub(crate) async fn grant(
 }
 
 /// Those that are not granted yet, after an administrator said yes to them.
-pub(crate) async fn give_all(work: &mut Work<'_>, admin: &Identity, app: &App, wanted: Vec<Permission>) -> Result<()> {
+pub(crate) async fn give_all(
+    work: &mut Work<'_>,
+    admin: &Identity,
+    app: &App,
+    purpose: &Purpose,
+    wanted: Vec<Permission>,
+) -> Result<()> {
     let missing = missing(work, admin, app, wanted).await?;
     if missing.is_empty() {
         work.show(Event::new(Step::Permissions, State::Already, "every permission is granted"));
@@ -38,10 +44,10 @@ pub(crate) async fn give_all(work: &mut Work<'_>, admin: &Identity, app: &App, w
             work.show(Event::new(Step::Permissions, State::Note, permission.to_string()));
         }
         if !work.approve(Asked::Permissions(&missing)) {
-            return Err(ControlError::Refused(
-                "the permissions were not granted; the application exists but may do nothing, and no mail is routed"
-                    .into(),
-            ));
+            return Err(ControlError::Refused(format!(
+                "the permissions were not granted; the application “{}” exists but may do nothing, and no mail is routed. Run `posthouse tenant connect` again to grant them, or delete the application in Entra under App registrations",
+                purpose.name
+            )));
         }
         for permission in &missing {
             let step = format!("grant {}", permission.name);

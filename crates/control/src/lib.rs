@@ -48,7 +48,7 @@ pub use look::{Drift, Look, look};
 pub use measured::{Fact, Measure, Measured, Reason, Skip, TraceRow, Unseen, skipped, watch_mail};
 pub use notify::{notify, notify_test};
 pub use objects::permissions::{Permission, needed as permissions_needed};
-pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal, plan_wish};
+pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal, plan_wish, preview};
 pub use probe::{ProbeResult, last_results as last_probes};
 pub use proof::{Proof, Shown};
 pub use rotate::{Rotate, rotate_secrets};

@@ -34,6 +34,8 @@ pub const CREDENTIAL_OVERLAP_SECS: i64 = DAY;
 /// A secret that was replaced is taken for so long: Exchange Online keeps a message for a day, and a rule change
 /// takes up to an hour to be in effect (transport.md 4.3).
 pub const SECRET_OVERLAP_SECS: i64 = 25 * 3600;
+/// Until a rule that was changed is in effect for certain, where no probe can show it (transport.md 4.3: up to an hour).
+pub const SECRET_IN_EFFECT_SECS: i64 = 3600;
 /// Until what was changed shows when it is read: copies of Microsoft's directory lag by seconds to minutes, mail flow
 /// rules by up to half an hour (wire.md 7.9).
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);

@@ -16,7 +16,7 @@ use smtp::{Connection, Target};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use store::{JourneyFilter, Outcome, Probe};
-use tenant::{Direction, HEADER_PROBE, Tenant};
+use tenant::{Direction, HEADER_PROBE, Stage, Tenant};
 
 pub(crate) const NEEDS: &[Need] = &[Need {
     permission: EXCHANGE_APP,
@@ -168,6 +168,39 @@ async fn one(
         work.show(Event::new(Step::Probe, State::Done, text));
     }
     Ok(result)
+}
+
+/// Sends until a probe in each direction was stamped with the next secret: then the rule that stamps it, and takes the
+/// next mark for ours, is in effect. False where a direction has no probe, because not everybody's mail goes there.
+pub(crate) async fn rules_know_the_next_secret(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<bool> {
+    let directions = [Direction::Inbound, Direction::Outbound];
+    if directions.iter().any(|d| tenant.rollout.of(*d) != Stage::Everyone) {
+        return Ok(false);
+    }
+    let mailbox = recipient(work, app, tenant).await?;
+    let began = Instant::now();
+    for direction in directions {
+        let mut told = false;
+        loop {
+            let tokens = prepare(work, tenant).await?;
+            let mut probe = Outgoing::new(work, direction, tokens.of(direction), &mailbox);
+            let result = round_trip(work, tenant, &mut probe, limits::PROBE_AGAIN).await?;
+            let filter = JourneyFilter { probe: Some(probe.token.clone()), ..JourneyFilter::default() };
+            if result.through_us && work.store.journeys(&filter).await?.iter().any(|j| j.newest_token) {
+                break;
+            }
+            if began.elapsed() > limits::PROBE_PATIENCE {
+                return Ok(false);
+            }
+            if !told {
+                let text = "waiting until the rule that knows the new secret is in effect; both are taken meanwhile";
+                work.show(Event::new(Step::Probe, State::Waiting, text));
+                told = true;
+            }
+            tokio::time::sleep(limits::LOOK_FIRST).await;
+        }
+    }
+    Ok(true)
 }
 
 /// True when mail from outside still comes by us; false when a message arrived that did not.

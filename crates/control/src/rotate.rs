@@ -28,14 +28,15 @@ impl Rotate {
 
 /// Begins to rotate both secrets of a tenant: from now on the next ones are taken, and the next plan makes the rules
 /// know them. Nothing to do while a rotation is under way.
-pub async fn rotate_secrets(store: &Store, tenant: &mut Tenant) -> Result<bool> {
-    if tenant.pass.next.is_some() || tenant.route.next.is_some() {
-        return Ok(false);
-    }
-    for secrets in [&mut tenant.pass, &mut tenant.route] {
-        // what was before the current one is long out of every queue; the rules are told all that is left
-        secrets.next = Some(certificate::secret()?);
-    }
-    store.put_tenant(tenant).await?;
-    Ok(true)
+pub async fn rotate_secrets(store: &Store, id: TenantId) -> Result<bool> {
+    let (pass, route) = (certificate::secret()?, certificate::secret()?);
+    let mut begun = false;
+    let begin = |tenant: &mut Tenant| {
+        if tenant.pass.next.is_none() && tenant.route.next.is_none() {
+            (tenant.pass.next, tenant.route.next) = (Some(pass), Some(route));
+            begun = true;
+        }
+    };
+    store.change_tenant(id, begin).await?;
+    Ok(begun)
 }

@@ -24,6 +24,8 @@ pub(crate) struct Attributed {
     pub visits: u32,
     /// Token of the probe that this message is.
     pub probe: Option<String>,
+    /// The rule that sent it stamps the newest secret: it is as it was last made.
+    pub newest_token: bool,
 }
 
 impl Attributed {
@@ -85,7 +87,8 @@ pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attr
         Some(token) => house.live_probe(token).await.ok().flatten().filter(|p| p.tenant == id).map(|p| p.token),
         None => None,
     };
-    Ok(Attributed { direction, visits, probe, connected })
+    let newest_token = seen.routes.iter().any(|r| connected.tenant.route.is_newest(id, r));
+    Ok(Attributed { direction, visits, probe, newest_token, connected })
 }
 
 /// Exchange Online itself says whose message it is, and the rule that sent it here is not as we made it.

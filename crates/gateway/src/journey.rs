@@ -22,6 +22,7 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     log.entry.direction = Some(attributed.direction);
     log.entry.visits = attributed.visits;
     log.entry.probe = attributed.probe.clone();
+    log.entry.newest_token = attributed.newest_token;
 
     let message = log.step("parse", parse(received)).await;
     log.entry.message_id = message.message_id().or(log.entry.message_id.take());

@@ -41,6 +41,7 @@ impl Log {
             held: None,
             visits: 1,
             probe: None,
+            newest_token: false,
             steps: vec![StepTime { step: "receive".into(), micros: received.micros }],
         };
         Log { entry }

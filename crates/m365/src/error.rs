@@ -99,6 +99,11 @@ impl M365Error {
         }
     }
 
+    /// True where what was asked may have been carried out although its answer was lost.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.is_temporary() && !self.did_nothing() && !matches!(self, M365Error::Throttled { .. })
+    }
+
     /// True where Exchange says by name that it was busy, and so did nothing.
     pub(crate) fn did_nothing(&self) -> bool {
         matches!(self, M365Error::Exchange { kind, text, .. }

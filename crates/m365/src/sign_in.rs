@@ -112,9 +112,10 @@ impl Client {
         loop {
             tokio::time::sleep(interval).await;
             if Instant::now() > code.until {
-                return Err(M365Error::SignIn(
-                    "nobody entered the code in time; run the command again for a new one".into(),
-                ));
+                return Err(M365Error::SignIn(format!(
+                    "nobody signed in{} in time, and nothing was touched; run the command again for a new code",
+                    of_tenant(&code.tenant)
+                )));
             }
             let form = [
                 ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
@@ -129,9 +130,12 @@ impl Client {
                     return Err(declined(&description));
                 }
                 Err(M365Error::Token { error, .. }) if error == "expired_token" => {
-                    return Err(M365Error::SignIn("the code has expired; run the command again for a new one".into()));
+                    return Err(M365Error::SignIn(format!(
+                        "nobody signed in{} before the code expired, and nothing was touched; run the command again for a new one",
+                        of_tenant(&code.tenant)
+                    )));
                 }
-                Err(other) => return Err(other),
+                Err(other) => return Err(again(other)),
             }
         }
     }
@@ -159,8 +163,11 @@ impl Client {
         let url = url::Url::parse_with_params(&format!("{}/{tenant}/oauth2/v2.0/authorize", self.cloud.login), query)
             .map_err(|e| M365Error::Settings(format!("microsoft.login: {e}")))?;
         let (send, answers) = mpsc::channel(4);
+        let ours = state.clone();
         let page = get(move |Query(answer): Query<HashMap<String, String>>| async move {
-            let text = if answer.contains_key("code") {
+            let text = if answer.get("state") != Some(&ours) {
+                "This answer belongs to another sign-in and was not taken. Open the page that the command names."
+            } else if is_code(&answer) {
                 "Signed in. You may close this page."
             } else {
                 "The sign-in was not completed. You may close this page."
@@ -197,7 +204,7 @@ impl Client {
                 break answer;
             }
         };
-        let Some(code) = answer.get("code") else {
+        let Some(code) = answer.get("code").filter(|_| is_code(&answer)) else {
             return Err(declined(
                 answer.get("error_description").or(answer.get("error")).map_or("no reason given", String::as_str),
             ));
@@ -210,7 +217,7 @@ impl Client {
             ("code_verifier", browser.verifier.expose()),
             ("scope", &browser.scope),
         ];
-        let body = self.ask_token(&browser.tenant, &form).await?;
+        let body = self.ask_token(&browser.tenant, &form).await.map_err(again)?;
         self.signed_in(&browser.client_id, Some(&browser.nonce), &body).await
     }
 
@@ -268,10 +275,33 @@ impl Client {
     }
 }
 
+/// A code without an error beside it; some answers carry `admin_consent` and the like with either.
+fn is_code(answer: &HashMap<String, String>) -> bool {
+    answer.contains_key("code") && !answer.contains_key("error")
+}
+
+/// Who was asked for one tenant must have an account there.
+fn of_tenant(tenant: &str) -> String {
+    match tenant {
+        "organizations" | "common" => String::new(),
+        named => format!(" with an account of {named}"),
+    }
+}
+
+/// What the token endpoint refuses of a code cannot be mended: a new one is needed.
+fn again(error: M365Error) -> M365Error {
+    match error {
+        M365Error::Token { description, .. } => M365Error::SignIn(format!(
+            "the sign-in was refused ({description}), and nothing was touched; run the command again and sign in anew"
+        )),
+        other => other,
+    }
+}
+
 /// AADSTS90094 and its like: this account may not consent to what an administrator must.
 fn declined(description: &str) -> M365Error {
     let short = description.split(" Trace ID:").next().unwrap_or(description);
     M365Error::SignIn(format!(
-        "the sign-in was declined ({short}); a Global Administrator of the tenant must sign in and accept"
+        "the sign-in was declined ({short}), and nothing was touched; run the command again: a Global Administrator of the tenant must sign in and accept"
     ))
 }

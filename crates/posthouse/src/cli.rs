@@ -173,6 +173,9 @@ pub enum TenantCommand {
         /// Make the second application, too, which may take bad mail back out of mailboxes.
         #[arg(long)]
         post_delivery: bool,
+        /// Sign in and show what would be done; change nothing, neither there nor here.
+        #[arg(long, conflicts_with = "yes")]
+        preview: bool,
         /// Grant the permissions and carry out the plan without asking again.
         #[arg(long)]
         yes: bool,

@@ -95,6 +95,7 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
             pilot,
             exchange_rights,
             post_delivery,
+            preview,
             yes,
         } => {
             let sign_in = if browser { control::SignIn::Browser } else { control::SignIn::DeviceCode };
@@ -105,6 +106,9 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
                 post_delivery: post_delivery.then_some(true),
                 ..control::Wish::new(tenant, sign_in)
             };
+            if preview {
+                return previewed(config, &store, wish, json).await;
+            }
             return connect(config, &store, wish, json, &mut |asked| yes || confirmed(asked)).await;
         }
         TenantCommand::Disconnect { tenant } => return disconnect(config, &store, &tenant, json).await,
@@ -124,6 +128,17 @@ fn confirmed(asked: control::Asked<'_>) -> bool {
     }
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "ja")
+}
+
+/// Progress goes to the other stream, so that the plan is all that stands on this one.
+async fn previewed(config: &Config, store: &Store, wish: control::Wish, json: bool) -> Result<ExitCode> {
+    let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
+    let mut show = |event: control::Event| {
+        if json { eprintln!("{}", serde_json::to_string(&event).unwrap_or_default()) } else { eprintln!("{event}") }
+    };
+    let plan = control::preview(wish, &client, store, &settings, &mut show).await?;
+    show::print(json, &plan, || format!("{plan}nothing was done; to do it: posthouse tenant connect {}", plan.tenant))?;
+    Ok(ExitCode::from(2))
 }
 
 pub async fn connect(

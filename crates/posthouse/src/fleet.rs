@@ -131,7 +131,8 @@ async fn one(config: &Config, store: &Store, entry: &Entry, yes: bool, json: boo
         print!("{plan}");
     }
     if yes {
-        store.put_tenant(&tenant).await?;
+        let wish = (tenant.rollout.clone(), tenant.policy.clone());
+        store.change_tenant(tenant.id, |known| (known.rollout, known.policy) = wish).await?;
         let mut tell = |event: control::Event| {
             if !json {
                 println!("{event}");

@@ -138,7 +138,7 @@ pub async fn tenant(store: &Store, command: TenantCommand, json: bool) -> Result
                 if let Some(wrong) = tenant.rollout.wrong() {
                     bail!("{wrong}; name one with --pilot GROUP");
                 }
-                store.put_tenant(&tenant).await?;
+                store.change_tenant(tenant.id, |known| known.rollout.clone_from(&tenant.rollout)).await?;
                 let wish = serde_json::to_string(&tenant.rollout)?;
                 store.put_act(&who(), "rollout", Some(tenant.id), &wish).await?;
             }
@@ -147,18 +147,18 @@ pub async fn tenant(store: &Store, command: TenantCommand, json: bool) -> Result
         TenantCommand::SelfHeal { tenant, to } => {
             let mut tenant = wiring::find_tenant(store, &tenant).await?;
             tenant.policy.self_heal = to == Switch::On;
-            store.put_tenant(&tenant).await?;
+            store.change_tenant(tenant.id, |known| known.policy.self_heal = tenant.policy.self_heal).await?;
             let word = if tenant.policy.self_heal { "on" } else { "off" };
             store.put_act(&who(), "self-heal", Some(tenant.id), word).await?;
             show::print(json, &tenant.policy, || format!("{}: self-heal is {word}", tenant.display_name))?;
         }
         TenantCommand::Rotate { tenant, what } => {
-            let mut tenant = wiring::find_tenant(store, &tenant).await?;
+            let tenant = wiring::find_tenant(store, &tenant).await?;
             let has = |one| what.contains(&one);
             let wish =
                 control::Rotate { application: has(Renewable::Application), certificate: has(Renewable::Certificate) };
             wish.wish(store, tenant.id).await?;
-            if has(Renewable::Secrets) && !control::rotate_secrets(store, &mut tenant).await? {
+            if has(Renewable::Secrets) && !control::rotate_secrets(store, tenant.id).await? {
                 bail!(
                     "the secrets are being rotated already; `posthouse plan {}` shows what is left of it",
                     tenant.label

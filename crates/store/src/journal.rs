@@ -73,6 +73,9 @@ pub struct JourneyEntry {
     pub visits: u32,
     /// Token of the probe that this message is.
     pub probe: Option<String>,
+    /// The rule that sent it stamped the newest secret.
+    #[serde(default)]
+    pub newest_token: bool,
     pub steps: Vec<StepTime>,
 }
 

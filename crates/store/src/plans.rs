@@ -21,16 +21,20 @@ pub struct Receipt {
     pub call: String,
     /// The object as it was; `null`: it was not there.
     pub prior: Value,
-    /// `under way`, `done`, or what Microsoft said.
+    /// `under way`, `done`, or what Microsoft said; begins with `outcome unknown` where nobody can tell.
     pub answer: String,
 }
 
 impl Receipt {
     pub const UNDER_WAY: &'static str = "under way";
     pub const DONE: &'static str = "done";
+    /// Begin of the answer where the request may have been carried out although its answer was lost.
+    pub const OUTCOME_UNKNOWN: &'static str = "outcome unknown";
     /// True unless it is certain that the step changed nothing.
     pub fn may_have_changed(&self) -> bool {
-        self.answer == Receipt::DONE || self.answer == Receipt::UNDER_WAY
+        self.answer == Receipt::DONE
+            || self.answer == Receipt::UNDER_WAY
+            || self.answer.starts_with(Receipt::OUTCOME_UNKNOWN)
     }
 }
 

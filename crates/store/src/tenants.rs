@@ -3,7 +3,7 @@
 use crate::db::{from_millis, now_millis, to_json};
 use crate::{Result, Store, StoreError};
 use serde_json::Value;
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 use tenant::{Tenant, TenantId};
 
 /// What one step of connecting left behind, with the prior value where it changed one.
@@ -16,17 +16,34 @@ pub struct StepRecord {
 
 impl Store {
     pub async fn put_tenant(&self, tenant: &Tenant) -> Result<()> {
+        let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
+        self.write_tenant(&mut tx, tenant).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Changes a part of a tenant as it is now, whatever another process wrote meanwhile. `None`: there is no such tenant.
+    pub async fn change_tenant(&self, id: TenantId, change: impl FnOnce(&mut Tenant)) -> Result<Option<Tenant>> {
+        let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT id,sealed FROM tenants WHERE id=$1").bind(id.to_string());
+        let Some(row) = row.fetch_optional(&mut *tx).await? else { return Ok(None) };
+        let mut tenant = self.open_tenant(&row)?;
+        change(&mut tenant);
+        self.write_tenant(&mut tx, &tenant).await?;
+        tx.commit().await?;
+        Ok(Some(tenant))
+    }
+
+    async fn write_tenant(&self, connection: &mut SqliteConnection, tenant: &Tenant) -> Result<()> {
         let id = tenant.id.to_string();
         let sealed = self.key.seal(&format!("tenant {id}"), to_json(tenant)?.as_bytes())?;
-        let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("INSERT INTO tenants(id,label,sealed) VALUES($1,$2,$3) ON CONFLICT(id) DO UPDATE SET label=excluded.label, sealed=excluded.sealed")
             .bind(&id)
             .bind(&tenant.label)
             .bind(sealed)
-            .execute(&mut *tx)
+            .execute(&mut *connection)
             .await?;
-        sqlx::query("UPDATE counters SET value=value+1 WHERE name='tenants'").execute(&mut *tx).await?;
-        tx.commit().await?;
+        sqlx::query("UPDATE counters SET value=value+1 WHERE name='tenants'").execute(&mut *connection).await?;
         Ok(())
     }
 

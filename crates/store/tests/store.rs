@@ -70,6 +70,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         held: None,
         visits: 1,
         probe: None,
+        newest_token: false,
         steps: vec![],
     }
 }
@@ -146,6 +147,20 @@ async fn journeys_are_found_by_what_people_know() {
     assert_eq!(store.forget_before(jiff::Timestamp::now() - hour).await.unwrap(), 0);
     assert_eq!(store.forget_before(jiff::Timestamp::now() + hour).await.unwrap(), 3);
     assert!(store.journeys(&JourneyFilter::default()).await.unwrap().is_empty());
+}
+
+/// What another process wrote between reading and writing is not lost.
+#[tokio::test]
+async fn a_part_of_a_tenant_is_changed_as_it_is_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (Store::open(dir.path()).await.unwrap(), Store::open(dir.path()).await.unwrap());
+    one.put_tenant(&contoso()).await.unwrap();
+    let stale = two.tenant(ID).await.unwrap().unwrap();
+    one.change_tenant(ID, |t| t.policy.self_heal = true).await.unwrap();
+    two.change_tenant(stale.id, |t| t.domains.push("new.example".into())).await.unwrap();
+    let now = one.tenant(ID).await.unwrap().unwrap();
+    assert!(now.policy.self_heal && now.domains.len() == 2);
+    assert!(one.change_tenant(TenantId(Uuid::nil()), |_| ()).await.unwrap().is_none());
 }
 
 #[tokio::test]

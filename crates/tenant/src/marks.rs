@@ -33,11 +33,14 @@ pub struct MarkSecrets {
     /// When `current` became so, in seconds since 1970.
     #[serde(default)]
     pub since: i64,
+    /// When the tenant's rules were told of `next`; 0: not yet.
+    #[serde(default)]
+    pub told: i64,
 }
 
 impl MarkSecrets {
     pub fn new(current: Secret) -> MarkSecrets {
-        MarkSecrets { current, previous: None, next: None, since: 0 }
+        MarkSecrets { current, previous: None, next: None, since: 0, told: 0 }
     }
     /// True for a value that proves its direction by the previous secret: whoever wrote it has not seen the newer one.
     pub fn is_of_before(&self, tenant: TenantId, value: &str) -> bool {
@@ -61,8 +64,13 @@ impl MarkSecrets {
     pub fn advance(&mut self, now: i64) {
         if let Some(next) = self.next.take() {
             self.previous = Some(std::mem::replace(&mut self.current, next));
-            self.since = now;
+            (self.since, self.told) = (now, 0);
         }
+    }
+    /// True of a token that whoever was told last writes.
+    pub fn is_newest(&self, tenant: TenantId, value: &str) -> bool {
+        let newest = MarkSecrets::new(self.next.as_ref().unwrap_or(&self.current).clone());
+        newest.judge(tenant, value).is_some()
     }
     /// Forgets the one before once nothing can be under way with it.
     pub fn retire(&mut self, before: i64) -> bool {
@@ -121,6 +129,7 @@ mod tests {
         marks.next = Some(Secret::new("new"));
         assert_eq!(marks.write(us, Direction::Inbound), old, "written only once it is known");
         assert_eq!(marks.all(us, Direction::Inbound), [old.clone(), old.replace("old", "new")]);
+        assert!(marks.is_newest(us, &old.replace("old", "new")) && !marks.is_newest(us, &old));
         marks.advance(1000);
         assert_eq!(marks.write(us, Direction::Inbound), old.replace("old", "new"));
         assert_eq!(marks.judge(us, &old), Some(Direction::Inbound));

@@ -97,7 +97,15 @@ async fn domain(work: &Work<'_>, app: &Identity, name: &str) -> Result<Option<Va
 }
 
 async fn proof_of(work: &Work<'_>, app: &Identity, name: &str) -> Result<String> {
-    let records = work.client.graph_list(app, &format!("domains/{name}/verificationDnsRecords")).await?;
+    let (until, mut pause) = (Instant::now() + limits::DOMAIN_PATIENCE, limits::LOOK_FIRST);
+    let records = loop {
+        match work.client.graph_list(app, &format!("domains/{name}/verificationDnsRecords")).await {
+            // a domain that was added a moment ago may not be known everywhere yet (wire.md 7.9)
+            Err(e) if e.is_absent() && Instant::now() < until => tokio::time::sleep(pause).await,
+            other => break other?,
+        }
+        pause = (pause * 2).min(limits::LOOK_MAX);
+    };
     let text = records.iter().find_map(|r| {
         r["text"].as_str().filter(|_| r["recordType"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("Txt")))
     });
@@ -168,7 +176,7 @@ async fn verify(work: &mut Work<'_>, app: &Identity, name: &str) -> Result<()> {
 
 /// Exchange takes a while to show it, and first as authoritative: mail to it would then end inside the tenant.
 async fn await_accepted(work: &mut Work<'_>, app: &Identity, name: &str) -> Result<()> {
-    let (until, mut pause) = (Instant::now() + limits::ACCEPTED_DOMAIN_PATIENCE, limits::LOOK_FIRST);
+    let (until, mut pause, mut set) = (Instant::now() + limits::ACCEPTED_DOMAIN_PATIENCE, limits::LOOK_FIRST, false);
     loop {
         let rows = work.client.exchange(app, "Get-AcceptedDomain", json!({"ResultSize": "Unlimited"})).await?.rows;
         let found = rows
@@ -176,21 +184,22 @@ async fn await_accepted(work: &mut Work<'_>, app: &Identity, name: &str) -> Resu
             .find(|r| r.get("DomainName").and_then(Value::as_str).is_some_and(|d| d.eq_ignore_ascii_case(name)));
         match found.and_then(|r| r.get("DomainType")).and_then(Value::as_str) {
             Some("InternalRelay") => break,
-            Some(_) => {
-                work.client
-                    .exchange(app, "Set-AcceptedDomain", json!({"Identity": name, "DomainType": "InternalRelay"}))
-                    .await?;
+            // once is enough: that it shows takes its time, too
+            Some(_) if !set => {
+                let wanted = json!({"Identity": name, "DomainType": "InternalRelay"});
+                work.client.exchange(app, "Set-AcceptedDomain", wanted).await?;
+                set = true;
+                continue;
             }
-            None if Instant::now() > until => {
+            _ if Instant::now() > until => {
                 return Err(ControlError::Waits(format!(
-                    "{name} is verified, but Exchange does not show it as accepted domain yet; run the command again later"
+                    "{name} is verified, but Exchange does not show it as accepted domain (internal relay) yet; run the command again later"
                 )));
             }
-            None => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(limits::LOOK_MAX);
-            }
+            _ => {}
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(limits::LOOK_MAX);
     }
     work.show(Event::new(Step::AcceptedDomain, State::Done, format!("Exchange accepts {name} (internal relay)")));
     Ok(())
@@ -199,9 +208,13 @@ async fn await_accepted(work: &mut Work<'_>, app: &Identity, name: &str) -> Resu
 /// Every accepted domain of the tenant that is not ours, in lower case.
 pub(crate) async fn domains_of(work: &Work<'_>, app: &Identity) -> Result<Vec<String>> {
     let rows = work.client.exchange(app, "Get-AcceptedDomain", json!({"ResultSize": "Unlimited"})).await?.rows;
-    let ours = format!(".{}", work.settings.zone);
+    Ok(not_ours(&rows, &work.settings.zone))
+}
+
+pub(crate) fn not_ours(rows: &[m365::Row], zone: &str) -> Vec<String> {
+    let ours = format!(".{zone}");
     let names = rows.iter().filter_map(|r| r.get("DomainName").and_then(Value::as_str)).map(str::to_lowercase);
-    Ok(names.filter(|d| !d.ends_with(&ours)).collect())
+    names.filter(|d| !d.ends_with(&ours)).collect()
 }
 
 /// The host that takes the tenant's mail: read, never derived (transport.md 1.4).

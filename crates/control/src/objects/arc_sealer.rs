@@ -4,7 +4,7 @@
 use super::Need;
 use super::exchange::NEEDS_EXCHANGE;
 use super::permissions::EXCHANGE_APP;
-use crate::plan::{Action, Call, Change, Observed, ValueChange};
+use crate::plan::{Action, Before, Call, Change, Observed, ValueChange};
 use m365::Row;
 use serde_json::{Value, json};
 use store::Severity;
@@ -54,12 +54,12 @@ pub(crate) fn changes(sealer: Option<&str>, observed: &Observed) -> Option<Chang
     Some(change(Action::Create, sealer, &before, &after, row))
 }
 
-/// Not where it was trusted before we came.
-pub(crate) fn removal(sealer: Option<&str>, observed: &Observed, prior: Option<&Row>) -> Option<Change> {
+/// Only where our receipts say that we put it there: it may have been trusted before we came.
+pub(crate) fn removal(sealer: Option<&str>, observed: &Observed, receipts: &Before<'_>) -> Option<Change> {
     let (sealer, row) = (sealer?, observed.arc.as_ref().ok()?.first());
     let is_ours = |s: &String| s.eq_ignore_ascii_case(sealer);
-    let before = entries(row);
-    if entries(prior).iter().any(is_ours) || !before.iter().any(is_ours) {
+    let (before, name) = (entries(row), object(sealer));
+    if !receipts.is_touched(&name) || entries(receipts.of(&name)).iter().any(is_ours) || !before.iter().any(is_ours) {
         return None;
     }
     let after: Vec<String> = before.iter().filter(|s| !is_ours(s)).cloned().collect();

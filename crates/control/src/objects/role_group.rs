@@ -49,6 +49,7 @@ const PARENTS: &[(&str, &[&str])] = &[
             "Set-ArcConfig",
             "Get-TenantAllowBlockListSpoofItems",
             "New-TenantAllowBlockListSpoofItems",
+            "Set-TenantAllowBlockListSpoofItems",
             "Remove-TenantAllowBlockListSpoofItems",
         ],
     ),
@@ -102,7 +103,7 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, app: &App, ide
     grant::await_effect(work, identity).await?;
     let what = made(work, identity, app);
     let object = format!("role group “{NAME}”");
-    receipted(
+    let made = receipted(
         work.store,
         admin.tenant(),
         Origin::CONNECT,
@@ -112,10 +113,11 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, app: &App, ide
         Value::Null,
         what,
     )
-    .await?;
-    if let Some(role) = has_the_directory_role(work, admin, app).await? {
-        work.client.graph_delete(admin, &format!("directoryRoles/{role}/members/{}/$ref", app.principal_id)).await?;
-    }
+    .await;
+    // taken away whether it worked or not, and by the role's template: what Graph shows of members lags
+    let member = format!("directoryRoles(roleTemplateId='{EXCHANGE_ADMINISTRATOR}')/members/{}/$ref", app.principal_id);
+    work.client.graph_delete(admin, &member).await?;
+    made?;
     grant::await_effect(work, identity).await?;
     work.show(Event::new(
         Step::Permissions,
@@ -124,6 +126,8 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, app: &App, ide
     ));
     Ok(())
 }
+
+const DEHYDRATED: &str = "this organization was never customised (dehydrated) and refuses role groups; nothing of Exchange was changed and no mail is routed. Run Enable-OrganizationCustomization once, or connect with --exchange-rights administrator";
 
 async fn has_the_directory_role(work: &Work<'_>, admin: &Identity, app: &App) -> Result<Option<String>> {
     let path = format!(
@@ -145,13 +149,15 @@ async fn made(work: &Work<'_>, identity: &Identity, app: &App) -> Result<()> {
         match work.client.exchange(identity, cmdlet, parameters).await {
             Err(e) if e.is_duplicate() => Ok(m365::Answer::default()),
             Err(M365Error::Exchange { kind, .. }) if kind == "InvalidOperationInDehydratedContextException" => {
-                Err(ControlError::Waits(
-                    "this organization was never customised (dehydrated) and refuses role groups: run Enable-OrganizationCustomization once, or connect with --exchange-rights administrator".into(),
-                ))
+                Err(ControlError::Waits(DEHYDRATED.into()))
             }
             other => Ok(other?),
         }
     };
+    let organization = run("Get-OrganizationConfig", json!({})).await?;
+    if organization.rows.iter().any(|row| row.get("IsDehydrated") == Some(&Value::Bool(true))) {
+        return Err(ControlError::Waits(DEHYDRATED.into()));
+    }
     let principal = json!({"AppId": app.app_id, "ObjectId": app.principal_id, "DisplayName": MAIL_FLOW.name});
     run("New-ServicePrincipal", principal).await?;
     for (parent, cmdlets) in roles() {

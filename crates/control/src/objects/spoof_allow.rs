@@ -4,9 +4,9 @@
 use super::Need;
 use super::exchange::NEEDS_EXCHANGE;
 use super::permissions::EXCHANGE_APP;
-use crate::plan::{Action, Call, Change, Observed, ValueChange, text};
+use crate::plan::{Action, Before, Call, Change, Observed, ValueChange, text};
 use m365::Row;
-use serde_json::{Value, json};
+use serde_json::json;
 use store::Severity;
 
 pub(crate) const NEEDS: &[Need] = &[Need {
@@ -15,6 +15,7 @@ pub(crate) const NEEDS: &[Need] = &[Need {
     cmdlets: &[
         "Get-TenantAllowBlockListSpoofItems",
         "New-TenantAllowBlockListSpoofItems",
+        "Set-TenantAllowBlockListSpoofItems",
         "Remove-TenantAllowBlockListSpoofItems",
     ],
 }];
@@ -42,36 +43,48 @@ pub(crate) fn changes(infrastructure: Option<&str>, observed: &Observed) -> Vec<
     let made = |kind: &str| {
         let seen = find(observed, kind, infrastructure);
         let before = seen.and_then(|row| row.get("Action").cloned()).unwrap_or_default();
-        let take = |id: &Value| {
-            Call::exchange(
-                "Remove-TenantAllowBlockListSpoofItems",
-                json!({"Identity": "Default", "Ids": [id], "Confirm": false}),
-            )
-        };
         let add = json!({"Identity": "Default", "Action": "Allow", "SpoofedUser": "*", "SendingInfrastructure": infrastructure, "SpoofType": kind});
-        let mut calls: Vec<Call> = seen.and_then(|row| row.get("Identity")).map(take).into_iter().collect();
-        calls.push(Call::exchange("New-TenantAllowBlockListSpoofItems", add));
+        // somebody's own entry stays that entry, so that it can be given back
+        let call =
+            seen.map_or_else(|| Call::exchange("New-TenantAllowBlockListSpoofItems", add), |row| set(row, "Allow"));
         Change::new(Action::Create, object(kind, infrastructure), WHY, NEEDS_EXCHANGE)
             .of(vec![ValueChange { name: "Action".into(), before, after: "Allow".into() }])
             .graded(Severity::Medium)
             .undone_by("Remove-TenantAllowBlockListSpoofItems of this entry")
-            .by(calls)
+            .by(vec![call])
             .was(seen)
             .optional()
     };
     missing.map(made).collect()
 }
 
-/// Not what was there before we came.
-pub(crate) fn removal(
-    infrastructure: Option<&str>,
-    observed: &Observed,
-    was_there: impl Fn(&str) -> bool,
-) -> Vec<Change> {
+fn set(row: &Row, action: &str) -> Call {
+    let parameters = json!({"Identity": "Default", "Ids": [row.get("Identity")], "Action": action});
+    Call::exchange("Set-TenantAllowBlockListSpoofItems", parameters)
+}
+
+/// Only what our receipts say that we touched: an entry that was there already is somebody's own, and one that was
+/// changed becomes what it was.
+pub(crate) fn removal(infrastructure: Option<&str>, observed: &Observed, before: &Before<'_>) -> Vec<Change> {
     let Some(infrastructure) = infrastructure else { return Vec::new() };
     let gone = |kind: &str| {
         let name = object(kind, infrastructure);
-        let row = find(observed, kind, infrastructure).filter(|_| !was_there(&name))?;
+        let row = find(observed, kind, infrastructure).filter(|_| before.is_touched(&name))?;
+        if let Some(prior) = before.of(&name) {
+            let action = text(prior, "Action");
+            return (!text(row, "Action").eq_ignore_ascii_case(action)).then(|| {
+                Change::new(
+                    Action::Restore,
+                    name,
+                    "it was there before we came, and is as it was again",
+                    NEEDS_EXCHANGE,
+                )
+                .undone_by("posthouse tenant connect sets it up again")
+                .by(vec![set(row, action)])
+                .was(Some(row))
+                .optional()
+            });
+        }
         let take = json!({"Identity": "Default", "Ids": [row.get("Identity")], "Confirm": false});
         Some(
             Change::new(Action::Remove, name, "nothing comes back from our servers any more", NEEDS_EXCHANGE)

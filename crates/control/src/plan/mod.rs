@@ -7,14 +7,19 @@
 mod compare;
 mod observe;
 mod preflight;
+mod preview;
 mod removal;
 mod text;
 
 pub(crate) use compare::{object_of, of_one, order, routes_mail, wanted};
-pub(crate) use observe::{NEEDS, Observed, observe, observe_rules, text};
+pub(crate) use observe::{NEEDS, Observed, observe_rules, text};
+
+use observe::observe;
+pub use preview::preview;
 pub(crate) use removal::{Before, removal};
 pub(crate) use text::text_of;
 
+use crate::objects::accepted_domain;
 use crate::objects::application::App;
 use crate::objects::exchange::object;
 use crate::{ControlError, Result, Settings, limits};
@@ -23,7 +28,7 @@ use m365::{Client, Identity, Row};
 use serde::Serialize;
 use serde_json::Value;
 use store::{Severity, Store};
-use tenant::{Tenant, TenantId};
+use tenant::{MarkSecrets, Tenant, TenantId};
 
 /// One property, before and after; a secret shows neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -233,8 +238,29 @@ pub(crate) async fn of_tenant(
     store: &Store,
     settings: &Settings,
 ) -> Result<Plan> {
+    let (tenant, observed) = observe_current(client, app, store, settings, tenant).await?;
+    written_down(store, made(&tenant, settings, &observed)?).await
+}
+
+/// Reads the tenant. Domains that it gained or lost since are taken over at once: a rule for users takes mail of a new
+/// domain on the same day, and the gateway would not know whose it is.
+pub(crate) async fn observe_current(
+    client: &Client,
+    app: &Identity,
+    store: &Store,
+    settings: &Settings,
+    tenant: &Tenant,
+) -> Result<(Tenant, Observed)> {
     let observed = observe(client, app, store, settings, tenant).await?;
-    written_down(store, made(tenant, settings, &observed)?).await
+    let mut now = tenant.clone();
+    let rows = observed.accepted_domains.as_deref().unwrap_or_default();
+    let domains = accepted_domain::not_ours(rows, &settings.zone);
+    let set = |domains: &[String]| domains.iter().cloned().collect::<std::collections::BTreeSet<_>>();
+    if !domains.is_empty() && set(&domains) != set(&tenant.domains) {
+        now.domains.clone_from(&domains);
+        store.change_tenant(tenant.id, |known| known.domains = domains).await?;
+    }
+    Ok((now, observed))
 }
 
 /// What taking everything back would do; the same steps as `posthouse tenant disconnect`.
@@ -256,13 +282,28 @@ pub(crate) async fn of_removal(
     written_down(store, Plan::new(tenant, changes, observed.unknown(), Vec::new())?).await
 }
 
-/// The tenant as wished now: a secret that nothing can carry any more is not wished any more.
+/// The tenant as wished now: a secret that its rules were told of an hour ago is written from now on, and one that
+/// nothing can carry any more is not wished any more.
 async fn wished(mut tenant: Tenant, store: &Store) -> Result<Tenant> {
-    let before = jiff::Timestamp::now().as_second() - limits::SECRET_OVERLAP_SECS;
-    let mut known = store.tenant(tenant.id).await?.unwrap_or_else(|| tenant.clone());
-    if known.pass.retire(before) | known.route.retire(before) {
-        store.put_tenant(&known).await?;
-        (tenant.pass, tenant.route) = (known.pass, known.route);
+    let now = jiff::Timestamp::now().as_second();
+    let is_due = |secrets: &MarkSecrets| {
+        let advances = secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS;
+        advances || (secrets.previous.is_some() && secrets.since < now - limits::SECRET_OVERLAP_SECS)
+    };
+    let age = |secrets: &mut MarkSecrets| {
+        if secrets.next.is_some() && secrets.told > 0 && now - secrets.told > limits::SECRET_IN_EFFECT_SECS {
+            secrets.advance(now);
+        }
+        secrets.retire(now - limits::SECRET_OVERLAP_SECS);
+    };
+    if is_due(&tenant.pass) || is_due(&tenant.route) {
+        let aged = |known: &mut Tenant| {
+            age(&mut known.pass);
+            age(&mut known.route);
+        };
+        if let Some(known) = store.change_tenant(tenant.id, aged).await? {
+            (tenant.pass, tenant.route) = (known.pass, known.route);
+        }
     }
     Ok(tenant)
 }

@@ -50,7 +50,7 @@ const GUIDS: &str = "guids";
 
 impl Observed {
     /// Nothing is known.
-    fn blank(at: i64, why: &str) -> Observed {
+    pub(super) fn blank(at: i64, why: &str) -> Observed {
         let unknown = || Err(why.to_owned());
         Observed {
             at,

@@ -20,8 +20,15 @@ pub(crate) struct Before<'r>(pub &'r [Receipt]);
 
 impl Before<'_> {
     /// The object as it was; `None`: it was not there, or nothing is remembered.
-    fn of(&self, object: &str) -> Option<&Row> {
-        self.0.iter().find(|r| r.object == object && r.may_have_changed())?.prior.as_object()
+    pub(crate) fn of(&self, object: &str) -> Option<&Row> {
+        self.first(object)?.prior.as_object()
+    }
+    /// We changed it, or may have.
+    pub(crate) fn is_touched(&self, object: &str) -> bool {
+        self.first(object).is_some()
+    }
+    fn first(&self, object: &str) -> Option<&Receipt> {
+        self.0.iter().find(|r| r.object == object && r.may_have_changed())
     }
 }
 
@@ -42,10 +49,8 @@ pub(crate) fn removal(tenant: &Tenant, settings: &Settings, observed: &Observed,
     out.extend(remove(rules::KIND, rules::STRIP, "mail that was on its way has come back without our mark"));
     out.extend(remove(inbound_connector::KIND, inbound_connector::NAME, "nothing comes back any more"));
     let infrastructure = settings.sending_infrastructure.as_deref();
-    out.extend(spoof_allow::removal(infrastructure, observed, |object| before.of(object).is_some()));
-    let sealer = settings.arc_sealer.as_deref();
-    let prior = sealer.and_then(|s| before.of(&arc_sealer::object(s)));
-    out.extend(arc_sealer::removal(sealer, observed, prior));
+    out.extend(spoof_allow::removal(infrastructure, observed, before));
+    out.extend(arc_sealer::removal(settings.arc_sealer.as_deref(), observed, before));
     out.extend(audit_config::removal(observed, before.of(audit_config::OBJECT)));
     out.push(domain(tenant, observed));
     out.push(

@@ -255,16 +255,25 @@ fn golden_removals() {
         let plan = Plan::new(&tenant, changes, observed.unknown(), Vec::new()).unwrap();
         insta::assert_snapshot!(name, format!("{name}\n\n{plan}"));
     };
-    removal_of("removal of all", &[], &|_| ());
-    removal_of("removal of what is left after half a removal", &[], &|o| {
+    let ours = [
+        "spoof allow entry for 192.0.2.1, external",
+        "spoof allow entry for 192.0.2.1, internal",
+        "trusted ARC sealer connect.example",
+    ]
+    .map(|object| receipt(object, serde_json::Value::Null));
+    removal_of("removal of all", &ours, &|_| ());
+    removal_of("removal of what is left after half a removal", &ours, &|o| {
         o.rules = Ok(Vec::new());
         o.outbound_connectors = Ok(Vec::new());
     });
-    removal_of("removal while rules cannot be read", &[], &|o| o.rules = Err("Exchange Online answered 504".into()));
-    removal_of("removal leaves what belongs to others", &[], &|o| {
+    removal_of("removal while rules cannot be read", &ours, &|o| o.rules = Err("Exchange Online answered 504".into()));
+    removal_of("removal leaves what belongs to others", &ours, &|o| {
         vendor(o, "Mimecast", "eu-smtp.mimecast.com");
     });
+    let [external, internal, _] = ours;
     let before = [
+        external,
+        internal,
         receipt(
             "outbound connector “Posthouse to gateway”",
             json!({"Name": "Posthouse to gateway", "ConnectorType": "Partner", "SmartHosts": ["old.example"], "UseMXRecord": false, "Enabled": true}),

@@ -68,65 +68,6 @@ async fn disconnecting_leaves_nothing_of_ours() {
     assert_eq!(world.json(&["tenant", "list"]), json!([]));
 }
 
-/// Killed after any of its steps, the command is run again, and the tenant has everything once.
-#[tokio::test(flavor = "multi_thread")]
-async fn connecting_goes_on_wherever_it_was_killed() {
-    let world = World::start().await;
-    let admin = world.endpoints["tenants"][0]["admin"].clone();
-    let (user, password) = (admin["user"].as_str().unwrap(), admin["password"].as_str().unwrap());
-    // cut off between two requests of one step: every change that Graph is asked for fails once
-    for change in [
-        "POST /v1.0/applications",
-        "POST /v1.0/servicePrincipals",
-        "PATCH /v1.0/applications",
-        "owners",
-        "appRoleAssignedTo",
-        "directoryRoles",
-        "POST /v1.0/domains",
-        "PATCH /v1.0/domains",
-    ] {
-        world
-            .door
-            .post("/faults", json!({"door": "graph", "matching": change, "answer": "500", "times": 1}))
-            .await
-            .unwrap();
-        let (ok, events) = world.connect_as(user, password).await;
-        assert!(!ok, "{change} did not fail: {}", events.join("\n"));
-    }
-    for events in [4, 6, 12, 16, 18, 20, 22, 24, 26, 28, 31] {
-        world.connect_until(user, password, events).await;
-    }
-    let (ok, events) = world.connect_as(user, password).await;
-    assert!(ok, "{}", events.join("\n"));
-    for (cmdlet, count) in [("Get-TransportRule", 3), ("Get-InboundConnector", 1), ("Get-OutboundConnector", 1)] {
-        let rows = world.exchange(cmdlet, json!({})).await;
-        assert_eq!(rows.as_array().unwrap().len(), count, "{cmdlet}: {rows}");
-    }
-    let token = graph_token(&world, user, password).await;
-    let list = world
-        .browser()
-        .get(format!("{}/v1.0/applications", world.endpoints["graph"].as_str().unwrap()))
-        .bearer_auth(token)
-        .send()
-        .await
-        .unwrap();
-    let list: Value = list.json().await.unwrap();
-    assert_eq!(list["value"].as_array().unwrap().len(), 1, "{list}");
-    let to = ["admin@contoso.example".to_owned()];
-    world
-        .door
-        .send_from_internet(
-            "pat@acme.example",
-            &to,
-            b"From: pat@acme.example\r\nMessage-ID: <resumed@acme.example>\r\n\r\nx\r\n",
-            false,
-        )
-        .await
-        .unwrap();
-    world.door.idle(30).await.unwrap();
-    assert_eq!(world.json(&["trace", "--message-id", "resumed@acme.example"])[0]["outcome"], "handed_back");
-}
-
 /// As somebody's own script would sign in.
 async fn graph_token(world: &World, user: &str, password: &str) -> String {
     let (browser, login) = (world.browser(), world.endpoints["login"].as_str().unwrap());
