@@ -56,7 +56,15 @@ fn members() -> Members {
 }
 
 fn drift(object: &str, what: &str, severity: Severity) -> Drift {
-    Drift { severity, object: object.into(), what: what.into(), effect: "", who: None, kind: AlertKind::Tampered }
+    Drift {
+        severity,
+        object: object.into(),
+        what: what.into(),
+        effect: "",
+        who: None,
+        repair: String::new(),
+        kind: AlertKind::Tampered,
+    }
 }
 
 struct Case {
