@@ -146,6 +146,29 @@ async fn self_heal_leaves_a_wish_alone_and_does_not_try_what_it_cannot() {
     assert_eq!(about(&world, "application “").unwrap()["count"], alert["count"]);
 }
 
+/// Exchange shows old copies for a while: what was healed is not healed again because of one, and nobody is suspected.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_is_no_second_tampering() {
+    let world = watched().await;
+    assert_eq!(run(&world, &["tenant", "self-heal", "contoso", "on"]).0, Some(0));
+    switches(&world, json!({"exo_replication_delay_secs": 10})).await;
+    theirs(&world, BY, "Set-TransportRule", &json!({"Identity": IN, "Mode": "Audit"})).await;
+    theirs(&world, BY, "Disable-TransportRule", &json!({"Identity": STRIP, "Confirm": false})).await;
+    let healed = async || {
+        let rules = world.exchange("Get-TransportRule", json!({})).await;
+        rules[0]["Mode"] == "Enforce" && rules[2]["State"] == "Enabled"
+    };
+    until("healing", healed).await;
+    assert!(about(&world, IN).is_some(), "it still reads as before");
+    all_over(&world).await;
+    let receipts = world.json(&["tenant", "receipts", "contoso"]);
+    let by_heal = receipts.as_array().unwrap().iter().filter(|r| r["by"] == "self-heal").count();
+    assert_eq!(by_heal, 2, "{receipts:#}");
+    let alerts = world.json(&["alerts", "--all"]);
+    let asked = alerts.as_array().unwrap().iter().any(|a| a["kind"] == "healed" && a["severity"] == "high");
+    assert!(!asked, "{alerts:#}");
+}
+
 /// By the clock, out of sight of the settings: what mail does. Told by a way that is not mail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_that_does_not_come_back_is_told_by_webhook_and_one_that_does_shows_in_the_status() {
