@@ -116,7 +116,9 @@ pub(crate) async fn tell(look: &Look, shut_out: Option<&str>, store: &Store, now
     }
     let lost = look.drift.iter().any(|d| d.kind == AlertKind::PermissionsLost);
     let shut_out = shut_out.filter(|_| !lost);
-    if let Some(because) = shut_out.filter(|_| !memory.told.contains_key(SHUT_OUT)) {
+    // lists are read before the token is made that shows permissions: what just came back was not there for the lists
+    let came_back = memory.told.values().any(|told| told.kind == AlertKind::PermissionsLost);
+    if let Some(because) = shut_out.filter(|_| !came_back) {
         let text = format!(
             "{because}. Mail flows as the rules in the tenant route it, and is checked; nobody watches the set-up. Repair: posthouse tenant connect"
         );

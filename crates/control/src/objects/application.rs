@@ -223,6 +223,12 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, purpose: &Purp
     let known = App::of(purpose, work.store, tenant).await?;
     let found = find(work, admin, known.as_ref()).await?;
     let name = purpose.name;
+    let mut known = known;
+    if let (Some(app), Some(_)) = (&mut known, &found)
+        && app.complete
+    {
+        enterprise_application(work, admin, purpose, app).await?;
+    }
     let mut app = match (known, found) {
         (Some(app), Some(row)) if app.complete && credential::is_good(work, tenant, &row, &app).await => {
             let text = format!("“{name}” is there (client id {})", app.app_id);
@@ -257,6 +263,27 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, purpose: &Purp
     let text = format!("“{name}” created (client id {}); its key stays here", app.app_id);
     work.show(Event::new(Step::Application, State::Done, text));
     Ok(app)
+}
+
+/// Somebody may have removed or disabled the half of it that stands under “enterprise applications” alone.
+async fn enterprise_application(work: &mut Work<'_>, admin: &Identity, purpose: &Purpose, app: &mut App) -> Result<()> {
+    let path = format!("servicePrincipals/{}", app.principal_id);
+    let became = match work.client.graph_get(admin, &path).await {
+        Ok(row) if row["accountEnabled"] == false => {
+            work.client.graph_patch(admin, &path, &json!({"accountEnabled": true})).await?;
+            "enabled"
+        }
+        Err(e) if e.is_absent() => {
+            app.principal_id = principal(work, admin, &app.app_id).await?;
+            app.write_down(purpose, work.store, admin.tenant()).await?;
+            own_itself(work, admin, app).await?;
+            "there"
+        }
+        other => return other.map(drop).map_err(Into::into),
+    };
+    let text = format!("the enterprise application “{}” is {became} again", purpose.name);
+    work.show(Event::new(Step::Application, State::Done, text));
+    Ok(())
 }
 
 /// The key is made before anything is created, and written down before anybody else knows of it.

@@ -165,6 +165,12 @@ impl World {
         reqwest::Client::new().delete(url).send().await.unwrap();
     }
 
+    /// Faults that were not struck yet are taken back.
+    pub async fn clear_faults(&self) {
+        let url = format!("{}/faults", self.endpoints["control"].as_str().unwrap());
+        reqwest::Client::new().delete(url).send().await.unwrap();
+    }
+
     /// What the first tenant shows of ours, by cmdlet.
     pub async fn exchange(&self, cmdlet: &str, parameters: Value) -> Value {
         let tenant = self.tenant_id(0);

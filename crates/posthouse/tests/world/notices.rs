@@ -17,13 +17,13 @@ const TOKEN: &str = "T0KEN-in-the-path";
 
 /// A webhook's other end: what came, and how many it still refuses.
 #[derive(Clone, Default)]
-struct Receiver {
+pub struct Receiver {
     came: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     refusals: Arc<Mutex<usize>>,
 }
 
 impl Receiver {
-    async fn start(refusals: usize) -> (Receiver, SocketAddr) {
+    pub async fn start(refusals: usize) -> (Receiver, SocketAddr) {
         let receiver = Receiver { refusals: Arc::new(Mutex::new(refusals)), ..Receiver::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -41,7 +41,7 @@ impl Receiver {
         (receiver, address)
     }
 
-    fn bodies(&self) -> Vec<Value> {
+    pub fn bodies(&self) -> Vec<Value> {
         self.came.lock().unwrap().iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
     }
 

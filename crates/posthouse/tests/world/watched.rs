@@ -66,10 +66,6 @@ pub async fn alerted(world: &World, object: &str) -> Value {
     about(world, object).unwrap()
 }
 
-pub async fn over(world: &World, object: &str) {
-    until(&format!("the end of the alert about {object}"), async || about(world, object).is_none()).await;
-}
-
 pub async fn all_over(world: &World) {
     let tampered = || open_alerts(world).into_iter().filter(|a| a["kind"] != "healed").collect::<Vec<_>>();
     until("the end of all alerts", async || tampered().is_empty()).await;
@@ -88,12 +84,13 @@ pub async fn mail_flows(world: &World, name: &str) {
     let people = world.json_directory_addresses().await;
     let user = &people[1];
     let raw = format!("From: pat@acme.example\r\nTo: {user}\r\nMessage-ID: <in-{name}@acme.example>\r\n\r\nx\r\n");
-    world.door.send_from_internet("pat@acme.example", &[user.clone()], raw.as_bytes(), false).await.unwrap();
+    world.door.send_from_internet("pat@acme.example", std::slice::from_ref(user), raw.as_bytes(), false).await.unwrap();
     let raw = format!("From: {user}\r\nTo: pat@acme.example\r\nMessage-ID: <out-{name}@contoso.example>\r\n\r\nx\r\n");
     world.door.submit(&world.tenant_id(0), user, &["pat@acme.example".into()], raw.as_bytes()).await.unwrap();
-    for (id, to, outside) in
-        [(format!("in-{name}@"), user.as_str(), false), (format!("out-{name}@"), "pat@acme.example", true)]
-    {
+    for (id, to, outside) in [
+        (format!("in-{name}@acme.example"), user.as_str(), false),
+        (format!("out-{name}@contoso.example"), "pat@acme.example", true),
+    ] {
         until(&format!("{id} to arrive"), async || {
             world.door.mailbox(to, outside).await.is_ok_and(|all| all.iter().any(|m| m.message_id.contains(&id)))
         })
