@@ -25,7 +25,7 @@ pub async fn apply(
     settings: &Settings,
     show: &mut Show<'_>,
 ) -> Result<Plan> {
-    let _alone = alone(store, id)?;
+    let _alone = alone(store, id).await?;
     let (tenant, app) = plan::acting(id, store).await?;
     let (mut tenant, observed) = plan::observe_current(client, &app, store, settings, &tenant).await?;
     let now = plan::made(&tenant, settings, &observed)?;
@@ -46,14 +46,22 @@ pub async fn apply(
     Ok(now)
 }
 
-/// One set of hands in a tenant at a time.
-pub(crate) fn alone(store: &Store, id: TenantId) -> Result<TenantLock> {
-    store.lock_tenant(id)?.ok_or_else(|| {
-        ControlError::Refused(
-            "another run of Posthouse is changing this tenant now; nothing was done, try again when it has ended"
-                .into(),
-        )
-    })
+/// One set of hands in a tenant at a time. The watch asks for an instant whether somebody is at work; that is no reason
+/// to refuse.
+pub(crate) async fn alone(store: &Store, id: TenantId) -> Result<TenantLock> {
+    let until = Instant::now() + limits::LOCK_PATIENCE;
+    loop {
+        if let Some(lock) = store.lock_tenant(id)? {
+            return Ok(lock);
+        }
+        if Instant::now() > until {
+            return Err(ControlError::Refused(
+                "another run of Posthouse is changing this tenant now; nothing was done, try again when it has ended"
+                    .into(),
+            ));
+        }
+        tokio::time::sleep(limits::LOCK_AGAIN).await;
+    }
 }
 
 /// Every change that waits for nothing, then a look until it shows, then the proof by mail.

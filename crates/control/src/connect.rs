@@ -36,7 +36,7 @@ pub async fn connect(
 ) -> Result<Connected> {
     let mut work = Work::new(wish, client, store, settings, approve, show);
     let admin = account::sign_in(&mut work).await?;
-    let _alone = alone(store, admin.identity.tenant())?;
+    let _alone = alone(store, admin.identity.tenant()).await?;
     let organization = account::organization(&work, &admin.identity).await?;
     directory::synchronise(&mut work, &admin.identity).await?;
     store.delete_step(admin.identity.tenant(), crate::disconnect::PROVEN).await?;

@@ -25,7 +25,7 @@ pub async fn disconnect(
     settings: &Settings,
     show: &mut Show<'_>,
 ) -> Result<Proof> {
-    let _alone = alone(store, id)?;
+    let _alone = alone(store, id).await?;
     let nobody = &mut |_: crate::Asked<'_>| false;
     let mut work =
         Work::new(Wish::new(Some(id.to_string()), SignIn::DeviceCode), client, store, settings, nobody, show);

@@ -41,6 +41,9 @@ pub const SECRET_IN_EFFECT_SECS: i64 = 3600;
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(1800);
 /// Tries to make an object whose making was not answered; each looks first.
 pub const CREATE_TRIES: u32 = 5;
+/// For another's lock on a tenant: the watch holds it for an instant, a run of ours for minutes.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+pub const LOCK_AGAIN: Duration = Duration::from_millis(50);
 /// Looks of the proof after which what cannot be read counts as that.
 pub const LOOKS_AT_UNKNOWN: u32 = 4;
 /// Until rules that were switched off show so, before the way back is touched; where they do not by then, nothing is.
