@@ -33,7 +33,7 @@ fn kind_of(event: &Value) -> String {
 }
 
 /// What is in the tenant of ours is there once, and was made once.
-async fn everything_is_there_once(world: &World) {
+pub(super) async fn everything_is_there_once(world: &World) {
     let (code, said) = exit_code(world, &["plan", "contoso"]);
     assert_eq!(code, Some(0), "{said}");
     let export: Value = serde_json::from_str(&export(world, 0).await).unwrap();
