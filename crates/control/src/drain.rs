@@ -18,10 +18,14 @@ pub(crate) async fn drained(work: &mut Work<'_>, app: &Identity, tenant: &Tenant
         let (left, patience) = match probe::comes_by(work, app, tenant).await {
             Ok(Some(true)) => (Some("a message still comes by: the rule is still in effect".to_owned()), until),
             Ok(_) => (waiting(work, app).await, queue_until),
+            // an application that may do nothing any more will not see it later either
+            Err(e) if !e.is_temporary() => {
+                (Some(format!("whether mail still comes by cannot be seen ({e})")), Instant::now())
+            }
             Err(e) => (Some(format!("whether mail still comes by cannot be seen ({e})")), queue_until),
         };
         let Some(left) = left else { return Ok(()) };
-        if Instant::now() > patience {
+        if Instant::now() >= patience {
             let text = format!("{left}; going on, Exchange Online routes anew what still waits");
             work.show(Event::new(Step::Disconnect, State::Note, text));
             return Ok(());
