@@ -33,7 +33,7 @@ pub(crate) async fn drained(work: &mut Work<'_>, app: &Identity, tenant: &Tenant
             }
         };
         let Some(left) = left else { return Ok(()) };
-        if Instant::now() > patience {
+        if Instant::now() >= patience {
             let text = format!("{left}; going on, Exchange Online routes anew what still waits");
             work.show(Event::new(Step::Disconnect, State::Note, text));
             return Ok(());

@@ -4,7 +4,8 @@ use m365::{M365Error, Who};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("{0}")]
+    // its own words, once: it is no cause of itself
+    #[error(transparent)]
     Microsoft(#[from] M365Error),
     #[error("store: {0}")]
     Store(#[from] store::StoreError),

@@ -94,6 +94,26 @@ pub(crate) fn strip() -> Wanted {
     }
 }
 
+/// Exchange takes these only together, and the half that was read as right may be an old copy's (wire.md 7.9).
+const PAIRS: [[&str; 2]; 5] = [
+    ["HeaderContainsMessageHeader", "HeaderContainsWords"],
+    ["HeaderMatchesMessageHeader", "HeaderMatchesPatterns"],
+    ["ExceptIfHeaderContainsMessageHeader", "ExceptIfHeaderContainsWords"],
+    ["ExceptIfHeaderMatchesMessageHeader", "ExceptIfHeaderMatchesPatterns"],
+    ["SetHeaderName", "SetHeaderValue"],
+];
+
+/// Adds the other half of what is set.
+pub(crate) fn paired(parameters: &mut Row, wanted: &Row) {
+    for pair in PAIRS {
+        if !pair.iter().any(|key| parameters.contains_key(*key)) {
+            continue;
+        }
+        let halves = pair.iter().filter_map(|key| Some(((*key).to_owned(), wanted.get(*key)?.clone())));
+        parameters.extend(halves);
+    }
+}
+
 fn nothing_else(mut properties: Map<String, Value>) -> Map<String, Value> {
     for name in OTHERS {
         properties.entry(*name).or_insert(Value::Null);

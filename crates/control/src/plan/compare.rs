@@ -166,6 +166,7 @@ fn of_one_at(wanted: &Wanted, observed: &Observed, places: Option<&mut Places>) 
     let mut values = value_changes(&wanted.properties, wanted.secret, row);
     let mut parameters: Row =
         values.iter().filter_map(|v| wanted.properties.get(&v.name).map(|p| (v.name.clone(), p.clone()))).collect();
+    rules::paired(&mut parameters, &wanted.properties);
     if !text(row, "Name").eq_ignore_ascii_case(name) {
         values.insert(0, ValueChange { name: "Name".into(), before: text(row, "Name").into(), after: name.into() });
         parameters.insert("Name".into(), name.into());

@@ -437,6 +437,10 @@ pub(super) async fn device_code(State(door): State<Door>, Path(tenant): Path<Str
     if let Err(error) = resource_of(&scope) {
         return error.response(&door.world);
     }
+    let anybody = matches!(tenant.as_str(), "common" | "organizations");
+    if !anybody && door.world.state().tenant(&tenant).is_none() {
+        return TokenError::tenant_not_found(&tenant).response(&door.world);
+    }
     let letters = Uuid::new_v4().simple().to_string().to_uppercase();
     let (user_code, code) = (letters[..9].to_owned(), opaque("D"));
     let at = format!("{}/common/oauth2/deviceauth", door.base);

@@ -64,6 +64,7 @@ impl Run {
             let admin = &world.endpoints["tenants"][0]["admin"];
             world.approve(code, admin["user"].as_str().unwrap(), admin["password"].as_str().unwrap()).await;
         }
+        println!("{line}");
         self.said.push(line);
         Some(event)
     }

@@ -8,7 +8,7 @@ async fn made(world: &World, cmdlet: &str, parameters: Value) {
 
 /// What an organization has after ten years.
 async fn ten_years(world: &World) {
-    let rule = |name: &str| json!({"Name": name, "SubjectContainsWords": [name], "PrependSubject": "[x] "});
+    let rule = |name: &str| json!({"Name": name, "SenderDomainIs": ["legal.example"], "PrependSubject": "[x] "});
     let with = |mut parameters: Value, key: &str, value: Value| {
         parameters[key] = value;
         parameters
@@ -49,7 +49,7 @@ async fn ours_before_us(world: &World) {
     made(world, "New-OutboundConnector", out).await;
     let back = json!({"Name": "Posthouse from gateway", "ConnectorType": "OnPremises", "SenderDomains": ["old.example"], "SenderIPAddresses": ["203.0.113.9"], "RequireTls": false, "Enabled": false, "Comment": "do not touch"});
     made(world, "New-InboundConnector", back).await;
-    let rule = json!({"Name": "Posthouse inbound", "SubjectContainsWords": ["post"], "PrependSubject": "[old] ", "StopRuleProcessing": true, "Comments": "do not touch", "Enabled": false});
+    let rule = json!({"Name": "Posthouse inbound", "SenderDomainIs": ["post.example"], "PrependSubject": "[old] ", "StopRuleProcessing": true, "Comments": "do not touch", "Enabled": false});
     made(world, "New-TransportRule", rule).await;
 }
 
@@ -64,7 +64,7 @@ async fn there_and_back(also_ours: bool) {
     let before = export(&world, 0).await;
     connect(&world, &[]).await;
     // what somebody puts between ours meanwhile stays, wherever ours were
-    let between = json!({"Name": "Between", "SubjectContainsWords": ["x"], "PrependSubject": "y", "Priority": 1});
+    let between = json!({"Name": "Between", "SenderDomainIs": ["legal.example"], "PrependSubject": "y", "Priority": 1});
     made(&world, "New-TransportRule", between).await;
     assert_ne!(before, export(&world, 0).await);
     let said = disconnect(&world).await;
