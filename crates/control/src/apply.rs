@@ -108,6 +108,7 @@ pub(crate) async fn applied(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> 
             (tenant.pass, tenant.route) = (kept.pass, kept.route);
         }
     }
+    work.store.delete_step(tenant.id, crate::drain::DRAINED).await?;
     Applied::of(tenant, work.settings).remember(work.store, tenant.id).await
 }
 

@@ -39,7 +39,10 @@ pub async fn connect(
     let _alone = alone(store, admin.identity.tenant()).await?;
     let organization = account::organization(&work, &admin.identity).await?;
     directory::synchronise(&mut work, &admin.identity).await?;
-    store.delete_step(admin.identity.tenant(), crate::disconnect::PROVEN).await?;
+    // what a disconnecting saw that did not come to its end
+    for step in [crate::disconnect::PROVEN, crate::drain::DRAINED] {
+        store.delete_step(admin.identity.tenant(), step).await?;
+    }
     let application = application::ensure(&mut work, &admin.identity, &MAIL_FLOW).await?;
     let policy = wished_policy(&work, admin.identity.tenant()).await?;
     let app = grant::grant(&mut work, &admin.identity, &application, policy.exchange_rights).await?;

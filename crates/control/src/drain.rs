@@ -9,10 +9,22 @@ use serde_json::Value;
 use std::time::Instant;
 use tenant::Tenant;
 
+/// Written down once nothing was under way any more: a run that goes on after one that was cut off finds the way back
+/// gone already and could try nothing. Connecting deletes it.
+pub(crate) const DRAINED: &str = "drained";
+
+pub(crate) async fn drained(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
+    if work.store.step(tenant.id, DRAINED).await?.is_none() {
+        until_drained(work, app, tenant).await?;
+        work.store.put_step(tenant.id, DRAINED, &Value::Bool(true)).await?;
+    }
+    Ok(())
+}
+
 /// Two signs, both wanted: messages of our own arrive without coming by, several in a row since one server may know of
 /// the rule what another does not; and then the trace shows none that waits. Where the time is over, what still waits is
 /// routed anew by Exchange Online once the connector is gone.
-pub(crate) async fn drained(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
+async fn until_drained(work: &mut Work<'_>, app: &Identity, tenant: &Tenant) -> Result<()> {
     let until = Instant::now() + limits::DRAIN_PATIENCE;
     let (mut closed, mut row, mut told) = (None::<Instant>, 0, false);
     let mut pause = limits::LOOK_FIRST;

@@ -235,7 +235,9 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, purpose: &Purp
             work.show(Event::new(Step::Application, State::Already, text));
             return Ok(app);
         }
-        (Some(app), Some(_)) if app.complete => credential::another(work, tenant, purpose, app).await?,
+        (Some(app), Some(_)) if app.complete && credential::has_ended(&app) => {
+            credential::another(work, tenant, purpose, app).await?
+        }
         (Some(app), Some(_)) => app,
         (known, found) => {
             let gone = known.is_some_and(|app| app.complete);
@@ -268,18 +270,25 @@ pub(crate) async fn ensure(work: &mut Work<'_>, admin: &Identity, purpose: &Purp
 /// Somebody may have removed or disabled the half of it that stands under “enterprise applications” alone.
 async fn enterprise_application(work: &mut Work<'_>, admin: &Identity, purpose: &Purpose, app: &mut App) -> Result<()> {
     let path = format!("servicePrincipals/{}", app.principal_id);
-    let became = match work.client.graph_get(admin, &path).await {
-        Ok(row) if row["accountEnabled"] == false => {
-            work.client.graph_patch(admin, &path, &json!({"accountEnabled": true})).await?;
-            "enabled"
-        }
+    let shown = work.client.graph_get(admin, &path).await;
+    if shown.as_ref().is_ok_and(|row| row["accountEnabled"] != false) {
+        return Ok(());
+    }
+    // reads lag, writes do not
+    let enabled = match &shown {
+        Err(e) if !e.is_absent() => return shown.map(drop).map_err(Into::into),
+        _ => work.client.graph_patch(admin, &path, &json!({"accountEnabled": true})).await,
+    };
+    let became = match enabled {
+        Ok(_) if shown.is_err() => return Ok(()),
+        Ok(_) => "enabled",
         Err(e) if e.is_absent() => {
             app.principal_id = principal(work, admin, &app.app_id).await?;
             app.write_down(purpose, work.store, admin.tenant()).await?;
             own_itself(work, admin, app).await?;
             "there"
         }
-        other => return other.map(drop).map_err(Into::into),
+        Err(e) => return Err(e.into()),
     };
     let text = format!("the enterprise application “{}” is {became} again", purpose.name);
     work.show(Event::new(Step::Application, State::Done, text));
@@ -344,6 +353,17 @@ async fn find(work: &Work<'_>, admin: &Identity, known: Option<&App>) -> Result<
     let Some(app) = known else { return Ok(None) };
     match work.client.graph_get(admin, &format!("applications/{}", app.object_id)).await {
         Ok(found) => Ok(Some(found)),
+        Err(e) if e.is_absent() => still_there(work, admin, app).await,
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What reads say of an application lags (wire.md 7.9), and taking a lag for its removal would make a second one:
+/// only a write, which lags nowhere, is believed.
+async fn still_there(work: &Work<'_>, admin: &Identity, app: &App) -> Result<Option<Value>> {
+    let path = format!("applications/{}", app.object_id);
+    match work.client.graph_patch(admin, &path, &json!({"notes": NOTES})).await {
+        Ok(_) => until_it_shows(work, admin, &path).await.map(Some),
         Err(e) if e.is_absent() => Ok(None),
         Err(e) => Err(e.into()),
     }

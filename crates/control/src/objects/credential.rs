@@ -114,15 +114,18 @@ pub(crate) async fn is_good(work: &Work<'_>, tenant: TenantId, row: &Value, app:
     let end = |key: &Value| key["endDateTime"].as_str().and_then(|t| t.parse::<Timestamp>().ok());
     let mut ends = row["keyCredentials"].as_array().into_iter().flatten().filter_map(end);
     let is_there = until == 0 || ends.any(|end| end.as_second() == until);
-    let has_ended = until > 0 && until < Timestamp::now().as_second();
-    if !is_there || has_ended {
+    if !is_there || has_ended(app) {
         return false;
     }
     let refused = work.client.claims(&app.identity(tenant), Service::Graph).await.err();
     !matches!(refused.and_then(|e| Application::refused(&e)), Some(Application::KeyRefused(_)))
 }
 
-/// For an application that is there and takes our certificate no more; the administrator puts it into the tenant.
+pub(crate) fn has_ended(app: &App) -> bool {
+    app.credential.until > 0 && app.credential.until < Timestamp::now().as_second()
+}
+
+/// For an application that is there while its certificate has ended; the administrator puts it into the tenant.
 pub(crate) async fn another(work: &Work<'_>, tenant: TenantId, purpose: &Purpose, app: App) -> Result<App> {
     let credential = certificate::for_application(purpose.name)?;
     let app = App { credential, next: None, previous: None, ..app };
