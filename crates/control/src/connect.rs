@@ -2,18 +2,21 @@
 //! not so yet, and leaves a receipt; a run that was cut off is simply run again.
 
 use crate::account::{self, Organization};
-use crate::apply::{Origin, alone, applied, carry_out_or_tell, must_be_proven, rules_for, settle, step_of};
+use crate::applied::applied;
+use crate::apply::{alone, must_be_proven, settle};
+use crate::carry_out::{carry_out_or_tell, step_of};
 use crate::events::{Event, State, Step};
 use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
-use crate::objects::rules::Takes;
 use crate::objects::{accepted_domain, application, permissions};
 use crate::plan::{self, Change};
+use crate::receipts::Origin;
+use crate::route::{route, routed};
 use crate::work::{Approve, Asked, Show, Work};
-use crate::{ControlError, Result, Settings, Wish, certificate, directory, grant, probe};
+use crate::{ControlError, Result, Settings, Wish, certificate, directory, grant};
 use m365::{Client, Identity};
 use serde::Serialize;
 use store::Store;
-use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Stage, Tenant, TenantId};
+use tenant::{MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Tenant, TenantId};
 
 /// A tenant whose mail goes through Posthouse.
 #[derive(Clone, Debug, Serialize)]
@@ -92,44 +95,6 @@ async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> R
         // the way back was made anew: the rules take probes alone until one has come back
         routed(work, tenant, Routing::Probe).await?;
     }
-    Ok(())
-}
-
-/// Rules for probes alone, the proof by mail, then rules as the tenant wishes them. A tenant whose way is proven
-/// already keeps its rules: they are put right where they are not as they should be, and proven again.
-pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, origin: Origin<'_>) -> Result<()> {
-    if tenant.routing == Routing::Proven {
-        rules_for(work, app, tenant, Takes::Rollout, origin).await?;
-    }
-    let tokens = probe::prepare(work, tenant).await?;
-    let mut directions = vec![Direction::Inbound, Direction::Outbound];
-    if tenant.routing == Routing::Proven {
-        // a probe goes only where everybody's mail goes
-        directions.retain(|d| tenant.rollout.of(*d) == Stage::Everyone);
-    } else {
-        routed(work, tenant, Routing::Probe).await?;
-        rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound), origin).await?;
-    }
-    if !directions.is_empty() {
-        probe::prove(work, app, tenant, &tokens, &directions).await?;
-    }
-    if tenant.routing != Routing::Proven {
-        rules_for(work, app, tenant, Takes::Rollout, origin).await?;
-        routed(work, tenant, Routing::Proven).await?;
-    }
-    let whose = match (tenant.rollout.inbound, tenant.rollout.outbound) {
-        (Stage::Everyone, Stage::Everyone) => "is routed through Posthouse".to_owned(),
-        (inbound, outbound) => {
-            format!("is routed through Posthouse at stage {inbound:?} inbound, {outbound:?} outbound")
-        }
-    };
-    work.show(Event::new(Step::Rules, State::Done, format!("mail of {} {whose}", tenant.domains.join(", "))));
-    Ok(())
-}
-
-async fn routed(work: &Work<'_>, tenant: &mut Tenant, routing: Routing) -> Result<()> {
-    tenant.routing = routing;
-    work.store.change_tenant(tenant.id, |known| known.routing = routing).await?;
     Ok(())
 }
 

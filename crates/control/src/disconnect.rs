@@ -1,12 +1,14 @@
 //! Taking everything back, in safe order: the way out is closed first, the way back last, the application at the
 //! very end. Then everything is read again. Works with the application's own rights; nobody has to sign in.
 
-use crate::apply::{Origin, alone, carry_out, receipted};
+use crate::apply::alone;
+use crate::carry_out::carry_out;
 use crate::events::{Event, State, Step};
 use crate::objects::application::{App, Application, MAIL_FLOW, POST_DELIVERY};
 use crate::objects::{exchange, inbound_connector, outbound_connector, role_group, rules, spoof_allow};
 use crate::plan::{self, Call, Change, text_of};
 use crate::proof::{Proof, Shown};
+use crate::receipts::{Origin, receipted};
 use crate::work::{Show, Work};
 use crate::{ControlError, Result, Settings, SignIn, Wish, limits};
 use m365::{Client, Identity, Service};

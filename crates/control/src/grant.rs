@@ -1,10 +1,10 @@
 //! Step d: the administrator grants our applications what the list says, after having been shown it.
 
-use crate::apply::{Origin, receipted};
 use crate::events::{Event, State, Step};
 use crate::objects::application::{App, MAIL_FLOW, Purpose};
 use crate::objects::permissions::{EXCHANGE_ADMINISTRATOR, Permission, needed};
 use crate::objects::role_group;
+use crate::receipts::{Origin, receipted};
 use crate::work::{Asked, Work};
 use crate::{ControlError, Result, limits};
 use m365::Identity;

@@ -5,6 +5,7 @@ use crate::events::Event;
 use crate::feed::{Feed, When};
 use crate::look::culprit;
 use crate::plan::{self, Change, Plan, text_of};
+use crate::receipts::SELF_HEAL;
 use crate::{Result, Settings, apply::apply, limits};
 use jiff::Timestamp;
 use m365::Client;
@@ -12,14 +13,12 @@ use serde_json::Value;
 use store::{AlertKind, Receipt, Severity, Store};
 use tenant::TenantId;
 
-pub(crate) const BY: &str = "self-heal";
-
 /// Carries the plan out, unless it is contested, too much, or not the plan that was wished; then a person is told.
 pub(crate) async fn heal(plan: &Plan, client: &Client, store: &Store, settings: &Settings) -> Result<()> {
     let id = plan.tenant;
     let since = Timestamp::now() - limits::HEAL_WINDOW;
     let (receipts, feed) = (store.receipts(id).await?, Feed::known(store, id).await?);
-    let recent: Vec<_> = receipts.iter().filter(|(at, r)| *at > since && r.by == BY).collect();
+    let recent: Vec<_> = receipts.iter().filter(|(at, r)| *at > since && r.by == SELF_HEAL).collect();
     // nothing depends on an optional one: it is tried once
     let was_tried = |c: &Change| c.optional && recent.iter().any(|(_, r)| r.object == c.object);
     let wrong: Vec<&Change> = plan.changes.iter().filter(|c| c.waits_for.is_none() && !was_tried(c)).collect();
@@ -50,15 +49,15 @@ pub(crate) async fn heal(plan: &Plan, client: &Client, store: &Store, settings: 
     }
     let mut show = |event: Event| tracing::info!(tenant = %id, %event, "self-heal");
     let steps = wrong.iter().map(|c| text_of(c)).collect::<Vec<_>>().join("; ");
-    match apply(id, &plan.id, BY, client, store, settings, &mut show).await {
+    match apply(id, &plan.id, SELF_HEAL, client, store, settings, &mut show).await {
         Ok(_) => {
             let detail = format!("plan {}: {steps}", plan.id);
-            store.put_act(BY, "apply", Some(id), &detail).await?;
+            store.put_act(SELF_HEAL, "apply", Some(id), &detail).await?;
             store.end_alert(AlertKind::Healed, id, FAILED).await?;
-            store.raise_alert(AlertKind::Healed, Some(id), BY, &detail).await?;
+            store.raise_alert(AlertKind::Healed, Some(id), SELF_HEAL, &detail).await?;
         }
         Err(e) => {
-            store.put_act(BY, "apply", Some(id), &format!("plan {} failed: {e}", plan.id)).await?;
+            store.put_act(SELF_HEAL, "apply", Some(id), &format!("plan {} failed: {e}", plan.id)).await?;
             let text = format!("it could not be put right ({steps}): {e}");
             store.tell_alert(Severity::High, AlertKind::Healed, id, FAILED, &text).await?;
         }
@@ -73,7 +72,7 @@ const FAILED: &str = "self-heal failed";
 pub(crate) async fn over(tenant: TenantId, store: &Store) -> Result<()> {
     for alert in store.alerts().await? {
         let open = alert.tenant == Some(tenant) && alert.kind == AlertKind::Healed && alert.ended.is_none();
-        if open && alert.subject != BY {
+        if open && alert.subject != SELF_HEAL {
             store.end_alert(AlertKind::Healed, tenant, &alert.subject).await?;
         }
     }

@@ -4,13 +4,17 @@
 //!
 //! Law: mail is routed out only after the way back was proven by mail; on removal the way out is closed first.
 
+mod applied;
 mod apply;
+mod carry_out;
 mod connect;
 mod disconnect;
 mod heal;
 mod look;
 mod measured;
 mod plan;
+mod receipts;
+mod route;
 mod status;
 mod tell;
 mod watch;

@@ -1,7 +1,7 @@
 //! A tenant as it is against the tenant as it should be: each difference graded, with what it means for mail and who
 //! did it. Reads and tells, and changes nothing.
 
-use crate::apply::as_applied;
+use crate::applied::as_applied;
 use crate::feed::{Feed, When};
 use crate::objects::{arc_sealer, audit_config, credential, rules};
 use crate::plan::{self, Action, Change, Notice, Plan, Unknown};

@@ -2,7 +2,7 @@
 //! another's. Three signals that do not depend on one another: the audit feed says who, the observed state says what,
 //! probes and mail say whether it works.
 
-use crate::apply::was_applied;
+use crate::applied::{as_applied, was_applied};
 use crate::feed::{self, Feed};
 use crate::look::{graded, plan_as_applied};
 use crate::plan::{self, Plan};
@@ -229,7 +229,7 @@ impl Doors {
 
     async fn probe(&self, id: TenantId) -> Result<()> {
         let (tenant, app) = plan::acting(id, &self.store).await?;
-        let (tenant, _) = crate::apply::as_applied(&self.store, tenant, &self.settings).await?;
+        let (tenant, _) = as_applied(&self.store, tenant, &self.settings).await?;
         let directions: Vec<Direction> = [Direction::Inbound, Direction::Outbound]
             .into_iter()
             // a probe goes only where everybody's mail goes

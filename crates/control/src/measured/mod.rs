@@ -13,7 +13,7 @@ pub use trace::TraceRow;
 pub use why::Reason;
 pub(crate) use why::{Known, why};
 
-use crate::apply::as_applied;
+use crate::applied::as_applied;
 use crate::look::{Drift, Look, look};
 use crate::{Result, Settings, limits, plan};
 use jiff::{SignedDuration, Timestamp};

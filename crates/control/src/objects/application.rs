@@ -3,9 +3,9 @@
 
 use super::Need;
 use super::credential::{self, Credential};
-use crate::apply::{Origin, receipted};
 use crate::events::{Event, State, Step};
 use crate::plan::{Action, Call, Change, Observed, ValueChange, text};
+use crate::receipts::{Origin, receipted};
 use crate::work::Work;
 use crate::{ControlError, Result, certificate, limits};
 use m365::{AppIdentity, Claims, Client, Identity, M365Error, Row};

@@ -4,8 +4,8 @@
 
 use super::application::{App, MAIL_FLOW};
 use super::permissions::EXCHANGE_ADMINISTRATOR;
-use crate::apply::{Origin, receipted};
 use crate::events::{Event, State, Step};
+use crate::receipts::{Origin, receipted};
 use crate::work::Work;
 use crate::{ControlError, Result, grant, objects};
 use m365::{Identity, M365Error};

@@ -3,7 +3,7 @@
 
 mod text;
 
-use crate::apply::as_applied;
+use crate::applied::as_applied;
 use crate::look::{Look, look};
 use crate::measured::{Fact, Measured, measured};
 use crate::objects::{application::App, rules};
