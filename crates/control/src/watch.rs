@@ -121,7 +121,7 @@ impl Doors {
                 }
             };
             if let Err(e) = after.await {
-                tracing::error!(tenant = %id, error = %e, "healing failed");
+                tracing::error!(tenant = %id, error = %e, "what follows a look at the tenant failed");
             }
             let soon = self.rhythm.feed.min(self.rhythm.look);
             tokio::select! {
