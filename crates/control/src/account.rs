@@ -4,7 +4,7 @@
 use crate::events::{Event, State, Step};
 use crate::objects::Need;
 use crate::work::Work;
-use crate::{ControlError, Result, SignIn};
+use crate::{ControlError, Result, SignIn, consent};
 use m365::Identity;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
 pub(crate) const NEEDS: &[Need] =
     &[Need { permission: "Organization.Read.All", reason: "reads the tenant's name and domains", cmdlets: &[] }];
 
-/// Delegated permissions of the sign-in, each for one step; they end with the session of the public client.
+/// Delegated permissions of the sign-in, each for one step; taken back when connecting has ended ([`consent`]).
 pub const DELEGATED: &[(&str, &str)] = &[
     ("User.Read.All", "to read users and to see that you are Global Administrator"),
     ("Group.Read.All", "to read groups and their members"),
@@ -30,34 +30,53 @@ pub(crate) struct Administrator {
     pub user_name: String,
 }
 
-pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Administrator> {
+/// Nothing but the one permission by which the sign-in lends itself the others ([`consent`]).
+pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Identity> {
+    sign_in_for(work, &[consent::MANAGES]).await
+}
+
+/// With what connecting needs, and proven to be Global Administrator.
+pub(crate) async fn administrator(work: &mut Work<'_>, identity: Identity) -> Result<Administrator> {
+    if consent::lend(work, &identity).await? {
+        return proven(work, identity).await;
+    }
+    let text = "several applications of your tenant may manage consents, so that nothing tells which of them you signed in through; sign in once more, and consent to all that connecting needs. That consent stays until you remove it in Entra under Enterprise applications";
+    work.show(Event::new(Step::SignIn, State::Note, text));
     let permissions: Vec<&str> = DELEGATED.iter().map(|(name, _)| *name).collect();
-    sign_in_for(work, &permissions).await
+    let again = sign_in_for(work, &permissions).await?;
+    if again.tenant() != identity.tenant() {
+        return Err(ControlError::Refused("the second sign-in was to another tenant, and nothing was touched".into()));
+    }
+    proven(work, again).await
 }
 
 /// What a look asks for: nothing that writes.
 const TO_LOOK: &[&str] = &["User.Read.All", "Organization.Read.All", "RoleManagement.Read.Directory"];
 
 pub(crate) async fn sign_in_to_look(work: &mut Work<'_>) -> Result<Administrator> {
-    sign_in_for(work, TO_LOOK).await
+    let identity = sign_in_for(work, TO_LOOK).await?;
+    proven(work, identity).await
 }
 
-async fn sign_in_for(work: &mut Work<'_>, permissions: &[&str]) -> Result<Administrator> {
+async fn sign_in_for(work: &mut Work<'_>, permissions: &[&str]) -> Result<Identity> {
     let tenant = work.wish.tenant.clone().unwrap_or_else(|| "organizations".into());
     let client_id = work.settings.public_client_id.clone();
-    let identity = match work.wish.sign_in {
+    match work.wish.sign_in {
         SignIn::DeviceCode => {
             let code = work.client.device_code(&tenant, &client_id, permissions).await?;
             let text = format!("open {} and enter {}", code.verification_uri, code.user_code);
             work.show(Event::new(Step::SignIn, State::Waiting, text).with_code(&code.user_code));
-            work.client.await_device(&code).await?
+            Ok(work.client.await_device(&code).await?)
         }
         SignIn::Browser => {
             let browser = work.client.browser(&tenant, &client_id, permissions).await?;
             work.show(Event::new(Step::SignIn, State::Waiting, format!("open {}", browser.url)));
-            work.client.await_browser(browser).await?
+            Ok(work.client.await_browser(browser).await?)
         }
-    };
+    }
+}
+
+async fn proven(work: &mut Work<'_>, identity: Identity) -> Result<Administrator> {
     let Identity::Admin(admin) = &identity else {
         return Err(ControlError::Refused("an application cannot sign in as an administrator".into()));
     };

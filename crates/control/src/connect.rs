@@ -12,7 +12,7 @@ use crate::plan::{self, Change};
 use crate::receipts::Origin;
 use crate::route::{route, routed};
 use crate::work::{Approve, Asked, Show, Work};
-use crate::{ControlError, Result, Settings, Wish, certificate, directory, grant};
+use crate::{ControlError, Result, Settings, Wish, certificate, consent, directory, grant};
 use m365::{Client, Identity};
 use serde::Serialize;
 use store::Store;
@@ -38,25 +38,35 @@ pub async fn connect(
     show: &mut Show<'_>,
 ) -> Result<Connected> {
     let mut work = Work::new(wish, client, store, settings, approve, show);
-    let admin = account::sign_in(&mut work).await?;
-    let _alone = alone(store, admin.identity.tenant()).await?;
-    let organization = account::organization(&work, &admin.identity).await?;
-    directory::synchronise(&mut work, &admin.identity).await?;
+    let signed_in = account::sign_in(&mut work).await?;
+    let _alone = alone(store, signed_in.tenant()).await?;
+    let connected = as_administrator(&mut work, signed_in.clone()).await;
+    if let Err(e) = consent::take_back(&mut work, &signed_in).await {
+        let text = format!("the consent to the sign-in could not be taken back ({e}); the next connecting does it");
+        work.show(Event::new(Step::SignIn, State::Note, text));
+    }
+    connected
+}
+
+async fn as_administrator(work: &mut Work<'_>, signed_in: Identity) -> Result<Connected> {
+    let admin = account::administrator(work, signed_in).await?;
+    let organization = account::organization(work, &admin.identity).await?;
+    directory::synchronise(work, &admin.identity).await?;
     // what a disconnecting saw that did not come to its end
     for step in [crate::disconnect::PROVEN, crate::drain::DRAINED] {
-        store.delete_step(admin.identity.tenant(), step).await?;
+        work.store.delete_step(admin.identity.tenant(), step).await?;
     }
-    let application = application::ensure(&mut work, &admin.identity, &MAIL_FLOW).await?;
-    let policy = wished_policy(&work, admin.identity.tenant()).await?;
-    let app = grant::grant(&mut work, &admin.identity, &application, policy.exchange_rights).await?;
-    post_delivery(&mut work, &admin.identity, &policy).await?;
-    directory::confirm_mailboxes(&mut work, &app).await?;
-    let mut tenant = described(&work, &app, &organization, policy).await?;
-    certificate::take(&work, &mut tenant).await?;
-    way_back(&mut work, &app, &mut tenant).await?;
+    let application = application::ensure(work, &admin.identity, &MAIL_FLOW).await?;
+    let policy = wished_policy(work, admin.identity.tenant()).await?;
+    let app = grant::grant(work, &admin.identity, &application, policy.exchange_rights).await?;
+    post_delivery(work, &admin.identity, &policy).await?;
+    directory::confirm_mailboxes(work, &app).await?;
+    let mut tenant = described(work, &app, &organization, policy).await?;
+    certificate::take(work, &mut tenant).await?;
+    way_back(work, &app, &mut tenant).await?;
     work.wish.probe_recipient.get_or_insert(admin.user_name);
-    route(&mut work, &app, &mut tenant, Origin::CONNECT).await?;
-    applied(&work, &mut tenant).await?;
+    route(work, &app, &mut tenant, Origin::CONNECT).await?;
+    applied(work, &mut tenant).await?;
     Ok(Connected { id: tenant.id, display_name: tenant.display_name, domains: tenant.domains })
 }
 

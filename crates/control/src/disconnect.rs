@@ -10,7 +10,7 @@ use crate::plan::{self, Call, Change, text_of};
 use crate::proof::{Proof, Shown};
 use crate::receipts::{Origin, receipted};
 use crate::work::{Show, Work};
-use crate::{ControlError, Result, Settings, SignIn, Wish, limits};
+use crate::{ControlError, Result, Settings, SignIn, Wish, consent, limits};
 use m365::{Client, Identity, Service};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
     work.store.delete_step(tenant.id, PROVEN).await?;
     let plan = plan::of_removal(tenant, app, work.client, work.store, work.settings).await?;
     tenant.routing = Routing::Off;
-    let mut all_done = true;
+    let (mut all_done, mut any_done) = (true, false);
     for change in plan.changes.iter().filter(|c| !is_the_application(c)) {
         let (closing, closed) = (is_the_last_of_the_way_out(change), all_done);
         // where the closing failed there is nothing to wait for
@@ -82,6 +82,7 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
         } else {
             carry_out(work, app, tenant, change, Origin { plan: &plan.id, ..BY }).await
         };
+        any_done |= if closing { closed } else { done.as_ref().err().is_none_or(ControlError::is_outcome_unknown) };
         if let Err(e) = done {
             // written down; it does not keep the next removal from being tried
             work.show(Event::new(Step::Disconnect, State::Note, format!("{} failed: {e}", text_of(change))));
@@ -97,12 +98,16 @@ async fn take_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> 
             look(work, app, tenant, &plan.changes, &mut proof).await;
             return Ok(proof);
         }
-        work.store.change_tenant(tenant.id, |known| known.routing = Routing::Off).await?;
+        // refused from the first step on, everything is as before, and watched as before
+        if any_done {
+            work.store.change_tenant(tenant.id, |known| known.routing = Routing::Off).await?;
+        }
     }
     look_until_gone(work, app, tenant, &plan.changes, all_done, &mut proof).await;
     if tenant.policy.exchange_rights == ExchangeRights::RoleGroup {
         proof.left = role_group::left_for_an_administrator();
     }
+    proof.left.extend(consent::left(work, tenant.id).await?);
     Ok(proof)
 }
 

@@ -28,6 +28,7 @@ mod grant;
 mod rotate;
 
 mod account;
+mod consent;
 mod directory;
 pub mod objects;
 mod probe;

@@ -29,6 +29,8 @@ pub struct Claims {
     pub roles: Vec<String>,
     /// Templates of the directory roles that it has.
     pub wids: Vec<String>,
+    /// Permissions of the person who signed in, where one did.
+    pub scopes: Vec<String>,
 }
 
 /// In whose name something is asked.
@@ -107,7 +109,8 @@ impl Client {
         let list = |key: &str| -> Vec<String> {
             claims[key].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
         };
-        Ok(Claims { roles: list("roles"), wids: list("wids") })
+        let scopes = claims["scp"].as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        Ok(Claims { roles: list("roles"), wids: list("wids"), scopes })
     }
 
     pub(crate) async fn token(&self, identity: &Identity, service: Service) -> Result<Secret> {

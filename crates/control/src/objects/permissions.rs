@@ -157,7 +157,7 @@ mod tests {
         for p in needed_after_delivery() {
             writeln!(page, "| {} | `{}` | {} |", p.resource, p.name, p.reason).unwrap();
         }
-        page += "\n## The administrator's sign-in\n\nDelegated, through a public client, while `posthouse tenant connect` runs; the token is never written down.\n\n| permission | why |\n|---|---|\n";
+        page += "\n## The administrator's sign-in\n\nDelegated, through a public client, while `posthouse tenant connect` runs; the token is never written down. Microsoft's page asks for `DelegatedPermissionGrant.ReadWrite.All` alone; the others are lent with it to the account that signed in, and all of them are taken back when the command ends.\n\n| permission | why |\n|---|---|\n";
         for (name, why) in crate::account::DELEGATED {
             writeln!(page, "| `{name}` | {why} |").unwrap();
         }

@@ -61,7 +61,11 @@ fn granted_but(missing: &[&str]) -> Granted {
         vec!["29232cdf-9323-42fd-ade2-1d097af3e4de".to_owned()]
     };
     let all = [Service::Graph, Service::Exchange, Service::Activity];
-    Granted(all.into_iter().map(|s| (s, Ok(Claims { roles: roles.clone(), wids: wids.clone() }))).collect())
+    Granted(
+        all.into_iter()
+            .map(|s| (s, Ok(Claims { roles: roles.clone(), wids: wids.clone(), scopes: Vec::new() })))
+            .collect(),
+    )
 }
 
 /// The tenant exactly as it should be, as Exchange shows it.

@@ -14,6 +14,14 @@ const READ: [&str; 6] = [
     "Directory.ReadWrite.All",
     "Directory.AccessAsUser.All",
 ];
+/// Documented (Graph, "List oauth2PermissionGrants", "Create oAuth2PermissionGrant").
+const READ_GRANTS: [&str; 4] = [
+    "Directory.Read.All",
+    "DelegatedPermissionGrant.ReadWrite.All",
+    "Directory.ReadWrite.All",
+    "Directory.AccessAsUser.All",
+];
+const MANAGE_GRANTS: [&str; 2] = ["DelegatedPermissionGrant.ReadWrite.All", "Directory.AccessAsUser.All"];
 const WRITE: [&str; 2] = ["Application.ReadWrite.All", "Directory.AccessAsUser.All"];
 const OWNED: [&str; 1] = ["Application.ReadWrite.OwnedBy"];
 const GRANT: [&str; 2] = ["AppRoleAssignment.ReadWrite.All", "Directory.AccessAsUser.All"];
@@ -137,14 +145,26 @@ pub fn route(request: &Request<'_>) -> Answered {
             })
         }
         ("GET", ["oauth2PermissionGrants"]) => {
-            request.needs(&READ)?;
+            request.needs(&READ_GRANTS)?;
             request.tenant(|t| {
                 Ok(Answer::List("oauth2PermissionGrants", t.permission_grants.iter().map(show_grant).collect()))
             })
         }
         ("POST", ["oauth2PermissionGrants"]) => grant(request),
+        ("PATCH", ["oauth2PermissionGrants", id]) => {
+            request.needs(&MANAGE_GRANTS)?;
+            let scope = request.text("scope")?;
+            request.tenant(|t| {
+                let found = t.permission_grants.iter_mut().find(|g| g.id == **id);
+                let grant = found.ok_or_else(|| Refusal::not_found(id))?;
+                grant.scope = scope;
+                let (client, shown) = (grant.client.to_string(), show_grant(grant));
+                request.audit(t, "Add delegated permission grant", &client, &shown);
+                Ok(Answer::Empty)
+            })
+        }
         ("DELETE", ["oauth2PermissionGrants", id]) => {
-            request.needs(&["DelegatedPermissionGrant.ReadWrite.All", "Directory.AccessAsUser.All"])?;
+            request.needs(&MANAGE_GRANTS)?;
             request.tenant(|t| {
                 let n = t.permission_grants.iter().position(|g| g.id == **id).ok_or_else(|| Refusal::not_found(id))?;
                 let gone = t.permission_grants.remove(n);
@@ -497,7 +517,7 @@ fn show_grant(g: &PermissionGrant) -> Value {
 }
 
 fn grant(request: &Request<'_>) -> Answered {
-    request.needs(&["DelegatedPermissionGrant.ReadWrite.All", "Directory.AccessAsUser.All"])?;
+    request.needs(&MANAGE_GRANTS)?;
     let id = |name: &str| -> Result<Uuid, Refusal> {
         request.text(name)?.parse().map_err(|_| Refusal::bad(format!("Invalid value specified for property '{name}'.")))
     };

@@ -113,6 +113,20 @@ async fn an_ended_credential_is_told_and_mail_goes_on() {
     mail_flows(&world, "ended").await;
 }
 
+/// Nothing was taken back, so everything is as it was before, and is watched as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disconnecting_that_was_refused_leaves_the_tenant_watched() {
+    let world = watched().await;
+    take_role(&world).await;
+    alerted(&world, "permission Exchange Administrator").await;
+    let refused = world.command(&["tenant", "disconnect", "contoso"]).output().unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("nothing else was taken back"), "{refused:?}");
+    revoke(&world, GROUP_READ_ALL).await;
+    alerted(&world, "permission Group.Read.All").await;
+    mail_flows(&world, "refused").await;
+}
+
 /// Looks until so many more were written down.
 async fn looks(world: &World, many: usize) {
     let mut seen = std::collections::BTreeSet::new();

@@ -1,6 +1,7 @@
 //! A tenant full of other people's configuration is, after disconnecting, byte for byte what it was before.
 
 use super::*;
+use crate::watched::graph;
 
 async fn made(world: &World, cmdlet: &str, parameters: Value) {
     world.exchange(cmdlet, parameters).await;
@@ -59,8 +60,8 @@ async fn there_and_back(also_ours: bool) {
     ten_years(&world).await;
     if also_ours {
         ours_before_us(&world).await;
+        sign_in_before(&world).await;
     }
-    sign_in_before(&world).await;
     let before = export(&world, 0).await;
     connect(&world, &[]).await;
     // what somebody puts between ours meanwhile stays, wherever ours were
@@ -83,25 +84,53 @@ async fn what_had_our_own_names_before_us_is_put_back() {
     there_and_back(true).await;
 }
 
-/// The one thing that stays, and why: by signing in the administrator consented to Microsoft's own public client. The
-/// grant is hers, needs a permission to take back that we do not ask for, and allows nothing without her own sign-in.
+/// Consents of the client that administrators sign in through, in the simulator's own export.
+async fn consents(world: &World) -> Vec<Value> {
+    let export: Value = serde_json::from_str(&export(world, 0).await).unwrap();
+    let ids = list(&export["entra"]["servicePrincipals"]).iter().filter(|p| p["appId"] == PUBLIC_CLIENT);
+    let id = ids.map(|p| p["id"].clone()).next().unwrap();
+    list(&export["entra"]["oauth2PermissionGrants"]).iter().filter(|g| g["clientId"] == id).cloned().collect()
+}
+
+/// Signing in is a consent, and what the sign-in may do beyond it is lent; both end with the command, connected or not.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_consent_to_the_sign_in_client_stays() {
-    let world = World::connected().await;
-    disconnect(&world).await;
-    let stays: Value = serde_json::from_str(&export(&world, 0).await).unwrap();
-    let grants = list(&stays["entra"]["oauth2PermissionGrants"]);
-    assert_eq!(grants.len(), 1, "{grants:#?}");
-    let client = list(&stays["entra"]["servicePrincipals"]).iter().find(|p| p["id"] == grants[0]["clientId"]);
-    assert_eq!(client.unwrap()["appId"], PUBLIC_CLIENT);
-    // the same tenant with nothing but that consent
-    let other = World::start().await;
-    sign_in_before(&other).await;
-    let other: Value = serde_json::from_str(&export(&other, 0).await).unwrap();
-    for part in ["exchange", "tenant"] {
-        assert_same(&format!("{:#}", other[part]), &format!("{:#}", stays[part]));
+async fn of_the_sign_in_nothing_stays() {
+    let world = World::start().await;
+    let run = run(&world, &["tenant", "connect"]).await;
+    assert!(!run.0, "nobody approved: {}", run.1);
+    assert_eq!(consents(&world).await, Vec::<Value>::new());
+    connect(&world, &[]).await;
+    assert_eq!(consents(&world).await, Vec::<Value>::new());
+    // what somebody else's tool was given while we were cut off is not taken for ours, what was lent then is
+    let mut cut = Run::start(&world, CONNECT, "");
+    while consents(&world).await.len() < 2 {
+        cut.next(&world).await.unwrap();
     }
-    for part in ["domains", "applications", "appRoleAssignments"] {
-        assert_same(&format!("{:#}", other["entra"][part]), &format!("{:#}", stays["entra"][part]));
-    }
+    cut.child.kill().unwrap();
+    cut.child.wait().unwrap();
+    sign_in_for(&world, &["Group.ReadWrite.All"]).await;
+    connect(&world, &[]).await;
+    let left = consents(&world).await;
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert_eq!(left[0]["scope"], json!(["Group.ReadWrite.All"]));
+}
+
+/// Which client she signed in through shows by what it may do, unless another may do it, too: then she is asked again,
+/// and told what stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_client_that_manages_consents_is_not_touched() {
+    let world = World::start().await;
+    let all = graph(&world, 0, "reader", "GET", "/servicePrincipals", Value::Null).await;
+    let all = all["value"].as_array().or(all.as_array()).unwrap();
+    let id = |name: &str| all.iter().find(|p| p["displayName"] == name).unwrap()["id"].clone();
+    let (other, resource) = (id("Office 365 Exchange Online"), id("Microsoft Graph"));
+    let grant = json!({"clientId": other, "consentType": "AllPrincipals", "resourceId": resource, "scope": "DelegatedPermissionGrant.ReadWrite.All"});
+    graph(&world, 0, "second", "POST", "/oauth2PermissionGrants", grant).await;
+    let said = connect(&world, &[]).await;
+    assert!(said.contains("several applications of your tenant may manage consents"), "{said}");
+    let export: Value = serde_json::from_str(&export(&world, 0).await).unwrap();
+    let grants = list(&export["entra"]["oauth2PermissionGrants"]);
+    let theirs = grants.iter().find(|g| g["clientId"] == other).unwrap();
+    assert_eq!(theirs["scope"], json!(["DelegatedPermissionGrant.ReadWrite.All"]));
+    assert_eq!(consents(&world).await.len(), 1);
 }
