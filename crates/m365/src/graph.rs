@@ -89,10 +89,15 @@ impl Client {
 
     /// A token must not follow a link to somebody else.
     fn own_link(&self, what: &str, link: &str) -> Result<()> {
-        if link.starts_with(&format!("{}/", self.cloud.graph)) {
+        if self.is_own_link(link) {
             return Ok(());
         }
         Err(M365Error::Truncated { what: what.to_owned(), why: "its next page is at another host".into() })
+    }
+
+    /// A link that was kept may be of another Graph: the operator moved to another cloud, or address.
+    pub fn is_own_link(&self, link: &str) -> bool {
+        link.starts_with(&format!("{}/", self.cloud.graph))
     }
 
     fn graph_url(&self, path: &str) -> String {

@@ -33,6 +33,11 @@ pub(super) async fn round(
     let (tenant, mut begun_anew) = (who.tenant(), false);
     for _ in 0..limits::DELTA_PAGES_MAX {
         let place = store.sync_state(tenant, kind).await?;
+        if !place.link.is_empty() && !client.is_own_link(&place.link) {
+            tracing::info!(%tenant, ?kind, "the place in the directory is of another address of Graph: reading it anew");
+            store.restart_sync(tenant, &place, "").await?;
+            continue;
+        }
         let at = if place.link.is_empty() { first(kind).to_owned() } else { place.link.clone() };
         let page = match client.graph_page(who, &at).await {
             Err(e) if e.is_link_dead() && !place.link.is_empty() && !begun_anew => {

@@ -124,6 +124,22 @@ async fn a_place_that_is_lost_is_found_again_without_losing_or_keeping_anybody()
     }
 }
 
+/// The operator moved to another address of Graph: a token of the old one leads nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_at_another_graph_is_read_anew() {
+    let world = World::connected_alone().await;
+    let before = world.sync("contoso");
+    let store = store::Store::open(&world.config.parent().unwrap().join("data")).await.unwrap();
+    let id = world.tenant_id(0).parse().unwrap();
+    for kind in [store::SyncKind::Users, store::SyncKind::Groups] {
+        let place = store.sync_state(id, kind).await.unwrap();
+        let link = "https://graph.elsewhere.example/v1.0/users/delta?$deltatoken=x";
+        store.restart_sync(id, &place, link).await.unwrap();
+    }
+    let after = world.sync("contoso");
+    assert_eq!(after["counts"], before["counts"]);
+}
+
 /// SIGKILL in the middle of the first reading of a larger tenant; the next run goes on, and reads no page again but
 /// the one under way.
 #[tokio::test(flavor = "multi_thread")]
