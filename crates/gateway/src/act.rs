@@ -9,13 +9,14 @@ use crate::house::House;
 use crate::limits;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
-use mail::{Edit, Envelope, Message};
+use bytes::Bytes;
+use mail::{Edit, Envelope, Message, Pieces};
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
 use verdict::Verdict;
 
 pub(crate) enum Action {
-    HandBack(Vec<u8>),
+    HandBack(Pieces),
     /// Under this id.
     Held(String),
 }
@@ -65,7 +66,7 @@ pub(crate) struct Marks<'a> {
     pub keep_probe: bool,
 }
 
-pub(crate) fn marked(raw: &[u8], marks: &Marks<'_>, received: &str) -> Vec<u8> {
+pub(crate) fn marked(raw: &Bytes, marks: &Marks<'_>, received: &str) -> Pieces {
     let edits = [
         Edit::add("Received", received),
         Edit::add(HEADER_PASS, marks.tenant.pass_mark(marks.direction)),
@@ -123,7 +124,7 @@ pub(crate) fn new_hold(
 }
 
 /// Secrets that rode on the message do not rest on the disk: our own fields are taken off, and put on again at release.
-pub(crate) async fn hold_it(house: &House, hold: &NewHold, raw: &[u8]) -> Result<String, Fault> {
+pub(crate) async fn hold_it(house: &House, hold: &NewHold, raw: &Bytes) -> Result<String, Fault> {
     let bare = mail::apply(raw, &[own_fields_away(hold.probe)]);
     house.store.hold(hold, &bare).await.map_err(|e| Fault::Store(e.to_string()))
 }

@@ -10,7 +10,7 @@ use crate::house::House;
 use crate::receive::Received;
 use crate::replies;
 use crate::returns::{Said, offer};
-use mail::{Envelope, Message};
+use mail::{Envelope, Message, Pieces};
 use smtp::Reply;
 use store::{HoldReason, JourneyEntry, Outcome};
 use tenant::TenantId;
@@ -39,10 +39,10 @@ pub(crate) async fn hand_back(
     attributed: &Attributed,
     received: &Received,
     message: &Message,
-    raw: Vec<u8>,
+    raw: &Pieces,
 ) -> HandedBack {
     let (tenant, id) = (attributed.id(), &received.id);
-    let said = match offer(house, &attributed.connected, &received.envelope, &raw).await {
+    let said = match offer(house, &attributed.connected, &received.envelope, raw).await {
         Ok(said) => said,
         Err(fault) => {
             return HandedBack {

@@ -45,7 +45,7 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
             Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) })
         }
         Action::HandBack(raw) => {
-            log.step("hand back", hand_back(house, &attributed, received, &message, raw)).await.finish(&mut log.entry)
+            log.step("hand back", hand_back(house, &attributed, received, &message, &raw)).await.finish(&mut log.entry)
         }
     }
 }

@@ -48,7 +48,7 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         rest.envelope.recipients = waiting.iter().map(|n| hold.envelope.recipients[*n].clone()).collect();
         rest.why =
             waiting.iter().map(|n| format!("{}: {}", hold.envelope.recipients[*n].address, said[*n].reply())).collect();
-        house.store.hold(&rest, &body).await?;
+        house.store.hold(&rest, &body.clone().into()).await?;
         house.store.delete_held(&held.id).await?;
     }
     let worst = waiting.first().map_or(said[0].reply(), |n| said[*n].reply());

@@ -4,7 +4,7 @@ use crate::faults::Fault;
 use crate::house::House;
 use crate::tenants::Connected;
 use crate::{limits, replies};
-use mail::Envelope;
+use mail::{Envelope, Pieces};
 use smtp::{ClientError, Connection, Reply, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ pub(crate) async fn offer(
     house: &House,
     connected: &Connected,
     envelope: &Envelope,
-    raw: &[u8],
+    raw: &Pieces,
 ) -> Result<Vec<Said>, Fault> {
     let lane = house.connections.lane(connected);
     let _room = lane.room.acquire().await.map_err(|_| Fault::Panic)?;
@@ -113,12 +113,12 @@ async fn transaction(
     connected: &Connected,
     lane: &Lane,
     envelope: &Envelope,
-    raw: &[u8],
+    raw: &Pieces,
 ) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
     let replies = |delivery: &smtp::Delivery| (0..envelope.recipients.len()).map(|n| delivery.of(n).clone()).collect();
     while let Some(mut kept) = lane.take() {
-        match kept.send(envelope, raw).await {
+        match kept.send(envelope, &raw.joined()).await {
             Ok(delivery) => {
                 lane.put(kept);
                 return Ok(replies(&delivery));
@@ -128,7 +128,7 @@ async fn transaction(
         }
     }
     let mut fresh = open(house, connected).await?;
-    let delivery = fresh.send(envelope, raw).await.map_err(|e| unreachable(&e))?;
+    let delivery = fresh.send(envelope, &raw.joined()).await.map_err(|e| unreachable(&e))?;
     lane.put(fresh);
     Ok(replies(&delivery))
 }

@@ -3,8 +3,10 @@
 //! Law: what no edit names comes back identical. Removals take whole fields, exact to the byte; additions go
 //! on top. A value cannot bring a line of its own (header injection): line ends in it become spaces.
 
+use crate::Pieces;
 use crate::headers::HeaderSection;
 use crate::limits::FIELD_OCTETS_MAX;
+use bytes::Bytes;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,27 +26,28 @@ impl Edit {
     }
 }
 
-/// Applies all edits at once to the bytes as they came.
-pub fn apply(raw: &[u8], edits: &[Edit]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len() + 1024);
+/// Applies all edits at once to the bytes as they came. The header is written anew, field by field; the body is theirs.
+pub fn apply(raw: &Bytes, edits: &[Edit]) -> Pieces {
+    let section = HeaderSection::of(raw);
+    let end = section.end();
+    let mut head = Vec::with_capacity(end + 1024);
     for edit in edits {
         if let Edit::AddTop { name, value } = edit {
-            write_field(&mut out, name, value);
+            write_field(&mut head, name, value);
         }
     }
-    let section = HeaderSection::of(raw);
-    let added = !out.is_empty();
+    let added = !head.is_empty();
     for field in section.fields() {
         if !edits.iter().any(|e| removes(e, field.name)) {
-            out.extend_from_slice(&raw[field.range]);
+            head.extend_from_slice(&raw[field.range]);
         }
     }
-    let end = section.end();
     // A message that begins with a line that is no field would become part of our header: part them.
     if added && end == 0 && !section.ends_properly() {
-        out.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(&raw[end..]);
+    let mut out = Pieces::from(Bytes::from(head));
+    out.push(raw.slice(end..));
     out
 }
 
@@ -78,12 +81,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn apply(raw: &[u8], edits: &[Edit]) -> Bytes {
+        super::apply(&Bytes::copy_from_slice(raw), edits).joined()
+    }
+
     #[test]
     fn added_on_top_removed_in_place_nothing_else_moves() {
         let raw = b"X-Ours-A: 1\r\nFrom: a\r\nx-ours-b: 2\r\n folded\r\nTo: b\r\n\r\nX-Ours-A: in the body\r\n";
         let edits =
             [Edit::add("Received", "from x\r\nEvil: yes"), Edit::add("X-Ours-Id", "7"), Edit::remove_prefix("X-Ours-")];
-        let out = String::from_utf8(apply(raw, &edits)).unwrap();
+        let out = String::from_utf8(apply(raw, &edits).to_vec()).unwrap();
         assert_eq!(
             out,
             "Received: from x  Evil: yes\r\nX-Ours-Id: 7\r\nFrom: a\r\nTo: b\r\n\r\nX-Ours-A: in the body\r\n"
@@ -115,7 +122,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_edit_no_change(raw in mailish()) {
-            prop_assert_eq!(apply(&raw, &[]), raw);
+            prop_assert_eq!(&apply(&raw, &[])[..], &raw[..]);
         }
 
         #[test]
@@ -131,7 +138,7 @@ mod tests {
             let section = HeaderSection::of(&raw);
             prop_assume!(section.end() > 0 || section.ends_properly());
             let once = apply(&raw, &[Edit::add("Z-Probe", "v")]);
-            prop_assert_eq!(apply(&once, &[Edit::remove_prefix("Z-Probe")]), raw);
+            prop_assert_eq!(&apply(&once, &[Edit::remove_prefix("Z-Probe")])[..], &raw[..]);
         }
     }
 }

@@ -5,8 +5,10 @@ pub mod envelope;
 pub mod headers;
 pub mod limits;
 pub mod message;
+mod pieces;
 
 pub use edit::{Edit, apply};
 pub use envelope::{Body, Envelope, Recipient, Return};
 pub use headers::{Header, HeaderSection};
 pub use message::{Address, Anomaly, Kind, Message, Part};
+pub use pieces::Pieces;

@@ -3,6 +3,7 @@
 
 use crate::{Result, StoreError, limits};
 use bytes::Bytes;
+use mail::Pieces;
 use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -29,13 +30,15 @@ impl Bodies {
     }
 
     /// Writes beside, syncs, renames, syncs the folder: a reader sees all of a body or none of it.
-    pub async fn put(&self, key: &str, raw: &[u8]) -> Result<()> {
-        let (path, raw) = (self.path(key), raw.to_vec());
+    pub async fn put(&self, key: &str, raw: &Pieces) -> Result<()> {
+        let (path, raw) = (self.path(key), raw.clone());
         blocking(move || {
             let beside = path.with_extension("part");
             let mut file =
                 std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(&raw)?;
+            for piece in raw.as_slice() {
+                file.write_all(piece)?;
+            }
             file.sync_data()?;
             std::fs::rename(&beside, &path)?;
             std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()

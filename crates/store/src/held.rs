@@ -3,6 +3,7 @@
 use crate::db::{from_json, from_millis, now_millis, to_json};
 use crate::{Result, Store};
 use bytes::Bytes;
+use mail::Pieces;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use tenant::{Direction, TenantId};
@@ -46,7 +47,7 @@ pub struct Held {
 
 impl Store {
     /// Body first, then row, both synced; the id under which it waits.
-    pub async fn hold(&self, hold: &NewHold, raw: &[u8]) -> Result<String> {
+    pub async fn hold(&self, hold: &NewHold, raw: &Pieces) -> Result<String> {
         if let Some(id) = self.held_by_key(hold).await? {
             return Ok(id);
         }

@@ -162,7 +162,8 @@ fn from_folder(dir: &Path, like: &Message) -> Result<Vec<Message>> {
         };
         // a mailbox may not send as somebody else: outbound, the file goes under its sender's own name
         let own_name = [mail::Edit::add("From", format!("<{inside}>")), mail::Edit::remove_prefix("From")];
-        messages.push(as_sent(Direction::Outbound, &inside, &outside, mail::apply(&raw, &own_name)));
+        let sent = mail::apply(&raw.clone().into(), &own_name).joined().to_vec();
+        messages.push(as_sent(Direction::Outbound, &inside, &outside, sent));
         messages.push(as_sent(Direction::Inbound, &outside, &inside, raw));
     }
     Ok(messages)
