@@ -129,10 +129,14 @@ pub(crate) async fn hold_it(house: &House, hold: &NewHold, raw: &Bytes) -> Resul
     house.store.hold(hold, &bare).await.map_err(|e| Fault::Store(e.to_string()))
 }
 
-/// The same message for the same people is the same hold, so that a retry after a lost answer stores nothing twice.
-/// Fields above the body differ between two tries of Exchange Online, hence body and Message-ID.
+/// The same message is the same hold, so that a retry after a lost answer stores nothing twice, and the parts into which
+/// Exchange Online splits one are one. Fields above the body differ between two tries, hence body and Message-ID. What
+/// was refused for some is theirs alone: the others have it.
 fn key(raw: &[u8], envelope: &Envelope, message_id: Option<&str>, reason: HoldReason) -> String {
-    let mut people: Vec<&str> = envelope.recipients.iter().map(|r| r.address.as_str()).collect();
+    let mut people: Vec<&str> = match reason {
+        HoldReason::Judged => Vec::new(),
+        _ => envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
+    };
     people.sort_unstable();
     let body = &raw[mail::HeaderSection::of(raw).body_start()..];
     let mut all =

@@ -40,11 +40,11 @@ impl Attributed {
 pub(crate) async fn attribute(house: &House, received: &Received) -> Result<Attributed, Stop> {
     let seen = Seen::in_header_of(&received.raw, &house.settings.hostname);
     let id = seen.stamped_tenant().map_err(|why| unproven(received, None, why))?;
-    let found = house
-        .tenants
-        .find(&house.store, id)
-        .await
-        .map_err(|e| Stop::of(&Fault::Store(e.to_string()), Some(id), &received.id))?;
+    let found = match tokio::time::timeout(limits::ATTRIBUTE_BUDGET, house.tenants.find(&house.store, id)).await {
+        Ok(found) => found.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("it did not answer within {} s", limits::ATTRIBUTE_BUDGET.as_secs())),
+    };
+    let found = found.map_err(|why| Stop::of(&Fault::Store(why), Some(id), &received.id))?;
     let connected = found.ok_or_else(|| {
         unproven(
             received,
@@ -290,6 +290,8 @@ mod tests {
             envelope: mail::Envelope::default(),
             raw: raw.into(),
             micros: 0,
+            whole: std::time::Instant::now(),
+            budget: limits::JOURNEY_BUDGET,
         }
     }
 

@@ -1,15 +1,18 @@
 //! Step 4: what is proven about the sender. Microsoft's topmost results (trusted, since the peer and the tenant are
 //! proven, G10), and our own DKIM and ARC verification. Facts, not errors: what cannot be found out is `temperror`.
 
+use crate::receive::Received;
 use crate::{house::House, limits};
 use mail::Message;
 use mail_auth::{ArcResult, AuthenticatedMessage, DkimResult};
+use std::time::Instant;
 use verdict::{AuthResult, Proofs};
 
-pub(crate) async fn authenticate(house: &House, message: &Message) -> Proofs {
+pub(crate) async fn authenticate(house: &House, received: &Received, message: &Message) -> Proofs {
     let microsoft = message.header_values("Authentication-Results").first().map(|v| results(v)).unwrap_or_default();
     let scl = message.header_values("X-Forefront-Antispam-Report").first().and_then(|v| scl(v));
-    let own = match tokio::time::timeout(limits::AUTHENTICATE_BUDGET, verify(house, message.raw())).await {
+    let until = received.judged_by().min(Instant::now() + limits::AUTHENTICATE_BUDGET);
+    let own = match tokio::time::timeout_at(until.into(), verify(house, message.raw())).await {
         Ok(own) => own,
         Err(_) => vec![fact("dkim", "temperror", None), fact("arc", "temperror", None)],
     };

@@ -4,7 +4,8 @@
 use crate::attribute::Attributed;
 use crate::ended::Stop;
 use crate::faults::{Consequence, Fault};
-use verdict::{Decision, Finding, Verdict};
+use crate::judgements::Judgement;
+use verdict::{Decision, Verdict};
 
 pub(crate) struct Decided {
     pub decision: Decision,
@@ -12,22 +13,18 @@ pub(crate) struct Decided {
     pub judged: bool,
 }
 
-pub(crate) fn decide(
-    attributed: &Attributed,
-    findings: Result<Vec<Finding>, Fault>,
-    id: &str,
-) -> Result<Decided, Stop> {
+pub(crate) fn decide(attributed: &Attributed, judged: Result<Judgement, Fault>, id: &str) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
-    match findings {
-        Ok(findings) => {
-            Ok(Decided { decision: verdict::decide(&findings, policy, attributed.direction), judged: true })
+    match judged {
+        Ok(judgement) => {
+            Ok(Decided { decision: verdict::decide(&judgement.findings, policy, attributed.direction), judged: true })
         }
         Err(fault) => match fault.consequence(policy) {
             Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
             Consequence::PassUnjudged => Ok(Decided {
                 decision: Decision {
                     verdict: Verdict::Pass,
-                    reasons: vec!["not judged: the inspection failed".into()],
+                    reasons: vec![format!("not judged: {}", fault.alert().2)],
                 },
                 judged: false,
             }),

@@ -3,7 +3,7 @@
 use crate::faults::Fault;
 use crate::house::NewAlert;
 use smtp::Reply;
-use store::Outcome;
+use store::{AlertKind, Outcome};
 use tenant::TenantId;
 
 /// How a journey ended: what Exchange Online hears, and what the journal says.
@@ -28,5 +28,15 @@ impl Stop {
             alert: Box::new(NewAlert { kind, tenant, subject: subject.to_owned(), text }),
             visits: 1,
         }
+    }
+
+    /// Exchange Online counted its hops and will take it no more: what it said is said, and a person must look.
+    pub(crate) fn of_loop(ended: Ended, said: &Reply, tenant: TenantId, id: &str) -> Stop {
+        let text = format!(
+            "journey {id}: Exchange Online refused a message that went round too often ({said}); look at the routing rules' exception for the header X-Posthouse-Pass: `posthouse plan {tenant}`"
+        );
+        let alert =
+            NewAlert { kind: AlertKind::Loop, tenant: Some(tenant), subject: "hop count exceeded".into(), text };
+        Stop { ended, alert: Box::new(alert), visits: 1 }
     }
 }

@@ -14,8 +14,12 @@ pub(crate) enum Fault {
     Store(String),
     /// A detector panicked or did not end in time.
     Inspection(String),
+    /// There was no room, or no time left, at this step.
+    Late(&'static str),
     /// Our own code panicked.
     Panic,
+    /// DNS does not tell where mail goes back to.
+    Dns(String),
     /// The host that takes mail back cannot be found or reached.
     ReturnUnreachable(String),
     /// Exchange Online refuses our return for what the tenant or we configured.
@@ -33,7 +37,7 @@ pub(crate) enum Consequence {
 impl Fault {
     pub(crate) fn consequence(&self, policy: &Policy) -> Consequence {
         match (self, policy.when_unjudged) {
-            (Fault::Inspection(_), WhenUnjudged::Pass) => Consequence::PassUnjudged,
+            (Fault::Inspection(_) | Fault::Late("inspect"), WhenUnjudged::Pass) => Consequence::PassUnjudged,
             _ => Consequence::RefuseForNow,
         }
     }
@@ -41,7 +45,8 @@ impl Fault {
     pub(crate) fn reply(&self, id: &str) -> Reply {
         match self {
             Fault::Store(_) | Fault::Inspection(_) | Fault::Panic => replies::ours_is_broken(id),
-            Fault::ReturnUnreachable(_) => replies::return_unreachable(id),
+            Fault::Late(_) => replies::late(id),
+            Fault::Dns(_) | Fault::ReturnUnreachable(_) => replies::return_unreachable(id),
             Fault::ReturnConfiguration(_) => replies::return_misconfigured(id),
         }
     }
@@ -53,6 +58,18 @@ impl Fault {
                 (AlertKind::Other, "the store does not work", format!("{why}; mail is refused for now until it does"))
             }
             Fault::Inspection(why) => (AlertKind::Other, "a message could not be inspected", why.clone()),
+            Fault::Late(step) => (
+                AlertKind::Other,
+                "messages take too long",
+                format!(
+                    "no time was left at the step “{step}”; the machine or a part of it is too slow for the mail that comes. `posthouse explain` has the time of each step"
+                ),
+            ),
+            Fault::Dns(why) => (
+                AlertKind::ReturnConfiguration,
+                "DNS does not tell the way back",
+                format!("{why}; look at dns.resolver. Exchange Online keeps the mail and tries again for a day"),
+            ),
             Fault::Panic => {
                 (AlertKind::Other, "a journey panicked", "this is a defect of Posthouse; the log has the place".into())
             }
@@ -72,13 +89,6 @@ impl Fault {
     }
 }
 
-/// Replies that speak of connector, certificate or tenant and not of the message (transport.md G22).
-const CONFIGURATION: [(u8, u16, u16); 5] = [(5, 7, 64), (5, 7, 51), (5, 7, 68), (5, 7, 711), (5, 7, 705)];
-
-pub(crate) fn is_configuration(reply: &Reply) -> bool {
-    reply.is_permanent() && reply.enhanced.is_some_and(|e| CONFIGURATION.contains(&e))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -90,7 +100,10 @@ mod tests {
         let faults = [
             Fault::Store("why".into()),
             Fault::Inspection("why".into()),
+            Fault::Late("inspect"),
+            Fault::Late("hand back"),
             Fault::Panic,
+            Fault::Dns("why".into()),
             Fault::ReturnUnreachable("why".into()),
             Fault::ReturnConfiguration("why".into()),
         ];
@@ -106,6 +119,19 @@ mod tests {
             let (_, subject, text) = fault.alert();
             page += &format!("| {subject} | `{}` | {chosen} | {text} |\n", fault.reply("ID"));
         }
+        page += "\nNo fault, but part of the same question:\n\n| what is broken | what happens |\n|---|---|\n";
+        page += "| DNS does not answer for a sender's DKIM or ARC key | the fact is `temperror`, and the message is judged without it |\n";
+        page +=
+            "| DNS does not answer for the way back, but did within the last day | the addresses of then are used |\n";
+        page += &format!(
+            "| more than {} journeys wait for room, or the octets under way are {} MiB | new sessions hear `{}` instead of a greeting, a new message `{}` |\n",
+            crate::limits::JOURNEYS_WAITING_MAX,
+            crate::limits::OCTETS_UNDER_WAY_MAX >> 20,
+            replies::too_many_sessions(),
+            replies::busy()
+        );
+        page += "| the journal cannot be written after a message was handed back | the message is Microsoft's, the log has an error; `posthouse ledger check` finds the hole |\n";
+        page += "| the process is killed | Exchange Online hears nothing and sends again |\n";
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/failure.md");
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::write(&file, &page).unwrap();

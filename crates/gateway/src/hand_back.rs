@@ -3,16 +3,17 @@
 //! cannot say both (house law 7).
 
 use crate::act::{hold_it, new_hold};
+use crate::answers::{self, Meaning};
 use crate::attribute::Attributed;
 use crate::ended::{Ended, Stop};
-use crate::faults::{self, Fault};
-use crate::house::House;
+use crate::faults::Fault;
+use crate::house::{House, NewAlert};
 use crate::receive::Received;
 use crate::replies;
 use crate::returns::{Said, offer};
 use mail::{Envelope, Message, Pieces};
 use smtp::Reply;
-use store::{HoldReason, JourneyEntry, Outcome};
+use store::{AlertKind, HoldReason, JourneyEntry, Outcome};
 use tenant::TenantId;
 
 pub(crate) use crate::returns::Connections;
@@ -57,22 +58,15 @@ pub(crate) async fn hand_back(
         held: None,
         result: Ok(Ended { outcome: Outcome::HandedBack, reply: replies::taken(id) }),
     };
-    let refused: Vec<usize> = (0..said.len()).filter(|n| !said[*n].reply().is_success()).collect();
-    if refused.is_empty() {
+    let left: Vec<usize> = (0..said.len()).filter(|n| said[*n].meaning() != Meaning::Taken).collect();
+    if left.is_empty() {
         return done;
     }
-    if refused.len() == said.len() {
+    if left.len() == said.len() {
         done.result = all_refused(&said, tenant, id);
         return done;
     }
-    let why =
-        refused.iter().map(|n| format!("{}: {}", received.envelope.recipients[*n].address, said[*n].reply())).collect();
-    let rest = Envelope {
-        recipients: refused.iter().map(|n| received.envelope.recipients[*n].clone()).collect(),
-        ..received.envelope.clone()
-    };
-    let hold = new_hold(attributed, received, message, rest, HoldReason::RefusedForNow, why);
-    match hold_it(house, &hold, &received.raw).await {
+    match hold_the_rest(house, attributed, received, message, &said, &left).await {
         Ok(held) => {
             done.held = Some(held);
             done.result = Ok(Ended { outcome: Outcome::PartlyHeld, reply: replies::taken(id) });
@@ -83,14 +77,58 @@ pub(crate) async fn hand_back(
     done
 }
 
+/// Exactly the recipients that are left; whatever a person has to do about it is told.
+async fn hold_the_rest(
+    house: &House,
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    said: &[Said],
+    left: &[usize],
+) -> Result<String, Fault> {
+    let address = |n: usize| &received.envelope.recipients[n].address;
+    let why = left.iter().map(|n| format!("{}: {}", address(*n), said[*n].reply())).collect();
+    let recipients = left.iter().map(|n| received.envelope.recipients[*n].clone()).collect();
+    let envelope = Envelope { recipients, ..received.envelope.clone() };
+    let (reason, tenant) = (reason_of(left.iter().map(|n| &said[*n])), attributed.id());
+    let hold = new_hold(attributed, received, message, envelope, reason, why);
+    let held = hold_it(house, &hold, &received.raw).await?;
+    if let Some(fault) = left.iter().find_map(|n| said[*n].fault()) {
+        house.raise(&Stop::of(&fault, Some(tenant), &received.id).alert).await;
+    }
+    let for_good: Vec<_> = left.iter().filter(|n| said[**n].meaning() == Meaning::ForGood).collect();
+    if let Some(first) = for_good.first() {
+        let text = format!(
+            "journey {}: Exchange Online took a message for some recipients and refused it for good for {} ({}: {}); it is held for them, and nobody has told its sender. `posthouse held show {held}`, then release or delete it",
+            received.id,
+            for_good.len(),
+            address(**first),
+            said[**first].reply()
+        );
+        let subject = "recipients were refused for good".to_owned();
+        house.raise(&NewAlert { kind: AlertKind::Other, tenant: Some(tenant), subject, text }).await;
+    }
+    Ok(held)
+}
+
+/// As long as one may be taken later, all are tried again.
+pub(crate) fn reason_of<'a>(mut said: impl Iterator<Item = &'a Said>) -> HoldReason {
+    let for_good = said.all(|s| matches!(s.meaning(), Meaning::ForGood | Meaning::Loop));
+    if for_good { HoldReason::RefusedForGood } else { HoldReason::RefusedForNow }
+}
+
 /// Refused for now if any may be taken later; else Microsoft's refusal is ours, unless it speaks of the set-up (G22).
 fn all_refused(said: &[Said], tenant: TenantId, id: &str) -> Result<Ended, Stop> {
     if let Some(fault) = said.iter().find_map(Said::fault) {
         return Err(Stop::of(&fault, Some(tenant), id));
     }
-    let worst = said.iter().map(Said::reply).find(|r| r.is_temporary()).unwrap_or(said[0].reply());
+    let worst = said.iter().map(Said::reply).find(|r| !r.is_permanent()).unwrap_or(said[0].reply());
     let outcome = if worst.is_permanent() { Outcome::Refused } else { Outcome::Deferred };
-    Ok(Ended { outcome, reply: replies::as_microsoft_said(worst, id) })
+    let ended = Ended { outcome, reply: replies::as_microsoft_said(worst, id) };
+    if outcome == Outcome::Refused && said.iter().any(|s| s.meaning() == Meaning::Loop) {
+        return Err(Stop::of_loop(ended, worst, tenant, id));
+    }
+    Ok(ended)
 }
 
 /// Each different answer once.
@@ -102,11 +140,18 @@ fn words(said: &[Said]) -> String {
 }
 
 impl Said {
+    pub(crate) fn meaning(&self) -> Meaning {
+        match self {
+            Said::Answer(reply) => answers::meaning(reply),
+            Said::Unreached(..) => Meaning::ForNow,
+        }
+    }
     /// The fault of the way back that this answer speaks of, if it does.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self {
-            Said::Answer(reply) if faults::is_configuration(reply) => {
-                Some(Fault::ReturnConfiguration(format!("Exchange Online answered {reply}")))
+            Said::Answer(reply) if self.meaning() == Meaning::SetUp => {
+                let what = answers::in_words(reply);
+                Some(Fault::ReturnConfiguration(format!("Exchange Online answered {reply}: {what}")))
             }
             Said::Answer(_) => None,
             Said::Unreached(why, _) => Some(Fault::ReturnUnreachable(why.clone())),

@@ -1,16 +1,18 @@
 //! What every journey shares: settings, store, tenants, resolvers, connections back.
 
 use crate::hand_back::Connections;
+use crate::judgements::Judgements;
 use crate::limits;
+use crate::receive::Received;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
 use hickory_resolver::TokioResolver;
 use mail_auth::MessageAuthenticator;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use store::{AlertKind, Probe, Severity, Store};
 use tenant::TenantId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Shared by every session; nothing in it belongs to one message.
 pub(crate) struct House {
@@ -20,7 +22,10 @@ pub(crate) struct House {
     pub(crate) resolver: TokioResolver,
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
+    pub(crate) judgements: Judgements,
     pub(crate) journeys: Semaphore,
+    /// Journeys that wait for room.
+    pub(crate) waiting: AtomicUsize,
     pub(crate) octets_under_way: AtomicUsize,
 }
 
@@ -57,6 +62,20 @@ impl House {
         Ok(self.store.probe(token).await?.filter(|p| p.created.as_second() > oldest))
     }
 
+    /// Room for one journey, as long as its message has time.
+    pub(crate) async fn room(&self, received: &Received) -> Option<SemaphorePermit<'_>> {
+        if let Ok(room) = self.journeys.try_acquire() {
+            return Some(room);
+        }
+        let _waits = Waits::begin(&self.waiting);
+        tokio::time::timeout_at(received.judged_by().into(), self.journeys.acquire()).await.ok()?.ok()
+    }
+
+    /// Who comes now would only make those late who are here.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= limits::JOURNEYS_WAITING_MAX
+    }
+
     pub(crate) fn new(settings: Settings, store: Store) -> Result<Arc<House>, GatewayError> {
         let resolver = smtp::resolver::resolver(settings.resolver, true).map_err(GatewayError::Resolver)?;
         let (config, options) = smtp::resolver::name_servers(settings.resolver).map_err(GatewayError::Resolver)?;
@@ -69,8 +88,26 @@ impl House {
             resolver,
             authenticator,
             connections: Connections::default(),
+            judgements: Judgements::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),
+            waiting: AtomicUsize::new(0),
             octets_under_way: AtomicUsize::new(0),
         }))
+    }
+}
+
+/// Counts one who waits, however the waiting ends.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Waits<'_> {
+    fn begin(waiting: &AtomicUsize) -> Waits<'_> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,14 +1,28 @@
-//! Step 5: what the detectors see. A detector that panics or does not end is a fault of ours, never of the message.
+//! Step 5: what the detectors see, once for all parts of a message. A detector that panics or does not end is a fault of ours, never of the message.
 
 use crate::attribute::Attributed;
 use crate::faults::Fault;
+use crate::house::House;
+use crate::judgements::{self, Judgement};
 use crate::limits;
 use crate::receive::Received;
 use mail::Message;
 use std::sync::Arc;
+use std::time::Instant;
 use verdict::{Evidence, Finding, Proofs};
 
 pub(crate) async fn inspect(
+    house: &House,
+    attributed: &Attributed,
+    received: &Arc<Received>,
+    message: &Message,
+    proofs: Proofs,
+) -> Result<Judgement, Fault> {
+    let key = judgements::key(attributed, received, &proofs);
+    house.judgements.once(key, &received.id, look(attributed, received, message, proofs)).await
+}
+
+async fn look(
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
@@ -17,6 +31,7 @@ pub(crate) async fn inspect(
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
+    let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
         let evidence = Evidence {
             direction,
@@ -32,11 +47,9 @@ pub(crate) async fn inspect(
     if !large {
         return std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)).map_err(|_| panicked());
     }
-    match tokio::time::timeout(limits::INSPECT_BUDGET, tokio::task::spawn_blocking(look)).await {
+    match tokio::time::timeout_at(until.into(), tokio::task::spawn_blocking(look)).await {
         Ok(Ok(findings)) => Ok(findings),
         Ok(Err(_)) => Err(panicked()),
-        Err(_) => {
-            Err(Fault::Inspection(format!("the detectors did not end within {} s", limits::INSPECT_BUDGET.as_secs())))
-        }
+        Err(_) => Err(Fault::Late("inspect")),
     }
 }

@@ -29,14 +29,15 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     log.entry.subject = message.subject();
     log.entry.anomalies = message.anomalies().iter().map(ToString::to_string).collect();
 
-    let proofs = log.step("authenticate", authenticate(house, &message)).await;
+    let proofs = log.step("authenticate", authenticate(house, received, &message)).await;
     log.entry.proofs = proofs.clone();
 
-    let findings = log.step("inspect", inspect(&attributed, received, &message, proofs)).await;
-    log.entry.findings = findings.as_ref().cloned().unwrap_or_default();
+    let judged = log.step("inspect", inspect(house, &attributed, received, &message, proofs)).await;
+    log.judged(&judged);
 
-    let decided = log.step("decide", async { decide(&attributed, findings, &received.id) }).await?;
+    let decided = log.step("decide", async { decide(&attributed, judged, &received.id) }).await?;
     log.entry.decision = Some(decided.decision.clone());
+    log.entry.judged = decided.judged;
 
     let action = log.step("act", act(house, &attributed, received, &message, &decided)).await?;
     match action {

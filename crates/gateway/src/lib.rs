@@ -14,9 +14,11 @@ mod inspect;
 mod parse;
 mod receive;
 
+mod answers;
 mod ended;
 mod faults;
 mod house;
+mod judgements;
 pub mod limits;
 mod log;
 mod release;

@@ -19,14 +19,31 @@ pub const RETURN_CONNECTIONS_MAX: usize = 10;
 pub const IDLE_CONNECTIONS_MAX: usize = 5;
 /// Below the time after which mail servers close a silent connection.
 pub const IDLE_CONNECTION_AGE: Duration = Duration::from_secs(30);
+/// From the last octet of a message to our answer, but for Exchange Online's own answer to the return: far below its
+/// patience, which is not published; a vendor answers within 55 s (transport.md F3.9).
+pub const JOURNEY_BUDGET: Duration = Duration::from_secs(20);
+/// Of that budget, what checking leaves for the way back: a connection, its handshake and the octets.
+pub const HAND_BACK_RESERVE: Duration = Duration::from_secs(8);
+/// From the last octet of a message on, Exchange Online's answer to the return is waited for so long. Giving up earlier
+/// would have it sent again although it was taken.
+pub const ANSWER_BY: Duration = Duration::from_secs(50);
+/// A store that answers at all answers in milliseconds; its own wait for a lock is ten seconds.
+pub const ATTRIBUTE_BUDGET: Duration = Duration::from_secs(4);
+/// Journeys that wait for room; from then on new sessions are turned away, before those that are here become late.
+pub const JOURNEYS_WAITING_MAX: usize = 128;
+/// What was found in a message is shared with its other parts for so long: Exchange Online hands them over within
+/// seconds, and a part that was refused for now comes again within minutes.
+pub const JUDGEMENT_LIFE: Duration = Duration::from_secs(600);
+/// Judgements that are kept; some hundred octets each.
+pub const JUDGEMENTS_MAX: usize = 20_000;
 /// Own DKIM and ARC verification; a slow DNS server of a sender must not use up Exchange Online's patience.
 pub const AUTHENTICATE_BUDGET: Duration = Duration::from_secs(3);
 /// DKIM signatures that are verified: more is an attack on the verifier (each costs a lookup and an RSA operation).
 pub const SIGNATURES_MAX: usize = 10;
 /// All detectors together, for the largest message.
-pub const INSPECT_BUDGET: Duration = Duration::from_secs(15);
-/// From this size on, parsing and inspecting leave the threads on which sockets are served.
-pub const OWN_THREAD_OCTETS: usize = 256 * 1024;
+pub const INSPECT_BUDGET: Duration = Duration::from_secs(10);
+/// From this size on, parsing and inspecting leave the threads on which sockets are served, and can be given up.
+pub const OWN_THREAD_OCTETS: usize = 128 * 1024;
 /// The visit from which a message goes no further (transport.md G13): the second is handed back with an alert.
 pub const VISITS_MAX: u32 = 3;
 /// Received fields of our own, whoever wrote them, after which a message is a loop even without a valid mark.

@@ -1,5 +1,7 @@
 //! The journal entry of a journey under way: exactly one, whatever happens.
 
+use crate::faults::Fault;
+use crate::judgements::Judgement;
 use crate::receive::Received;
 use mail::HeaderSection;
 use smtp::Reply;
@@ -34,6 +36,8 @@ impl Log {
             proofs: verdict::Proofs::default(),
             anomalies: Vec::new(),
             findings: Vec::new(),
+            judged_with: None,
+            judged: true,
             decision: None,
             outcome: Outcome::Deferred,
             reply: String::new(),
@@ -56,6 +60,14 @@ impl Log {
             micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         });
         result
+    }
+
+    /// Findings are written into every part of a message, with the journey in which they were made.
+    pub(crate) fn judged(&mut self, judged: &Result<Judgement, Fault>) {
+        if let Ok(judgement) = judged {
+            self.entry.findings.clone_from(&judgement.findings);
+            self.entry.judged_with = Some(judgement.journey.clone()).filter(|j| *j != self.entry.id);
+        }
     }
 
     pub(crate) fn end(mut self, outcome: Outcome, reply: &Reply) -> JourneyEntry {

@@ -15,7 +15,7 @@ use smtp::{Handler, Reply};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome, ProbeArrival};
 use tenant::{HEADER_PASS, HEADER_PROBE, HEADER_ROUTE};
 
@@ -30,6 +30,21 @@ pub(crate) struct Received {
     pub raw: Bytes,
     /// From MAIL to the last octet.
     pub micros: u64,
+    /// When the last octet had come.
+    pub whole: Instant,
+    /// From then to our answer.
+    pub budget: Duration,
+}
+
+impl Received {
+    /// When our answer is due.
+    pub(crate) fn due(&self) -> tokio::time::Instant {
+        (self.whole + self.budget).into()
+    }
+    /// When checking has to end, so that there is time to hand back; half the budget where that is small.
+    pub(crate) fn judged_by(&self) -> Instant {
+        self.whole + self.budget - limits::HAND_BACK_RESERVE.min(self.budget / 2)
+    }
 }
 
 /// What a peer has proven.
@@ -175,6 +190,8 @@ impl Handler for Session {
             envelope,
             raw,
             micros,
+            whole: Instant::now(),
+            budget: self.house.settings.budget,
         });
         let to_probes =
             received.envelope.recipients.iter().all(|r| probe_token(&r.address, &self.house.settings.zone).is_some());
@@ -193,10 +210,12 @@ impl Handler for Session {
 
 /// One journey, its alert and its one journal entry. A panic ends this journey and nothing else.
 pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
-    let Ok(_room) = house.journeys.acquire().await else { return replies::ours_is_broken(&received.id) };
     let (inside, message) = (house.clone(), received.clone());
     let walk = tokio::spawn(async move {
         let mut log = Log::begin(&message);
+        let Some(_room) = inside.room(&message).await else {
+            return (Err(Stop::of(&Fault::Late("wait for room"), None, &message.id)), log);
+        };
         let walked = journey(&inside, &message, &mut log).await;
         (walked, log)
     });

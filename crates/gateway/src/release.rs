@@ -2,6 +2,8 @@
 //! Microsoft refused for now, by itself.
 
 use crate::act::{Marks, date, marked};
+use crate::answers::Meaning;
+use crate::hand_back::reason_of;
 use crate::house::House;
 use crate::limits;
 use crate::returns::offer;
@@ -10,7 +12,7 @@ use smtp::Reply;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{AlertKind, Held, HoldReason, NewHold, Store};
+use store::{AlertKind, Held, NewHold, Store};
 
 /// Hands one held message back; it is deleted here once Microsoft has it for every recipient. Returns what Microsoft
 /// said, the least favourable answer first.
@@ -39,13 +41,14 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
     );
     let said =
         offer(house, &connected, &hold.envelope, &raw).await.map_err(|fault| GatewayError::Return(fault.alert().2))?;
-    let waiting: Vec<usize> = (0..said.len()).filter(|n| !said[*n].reply().is_success()).collect();
+    let waiting: Vec<usize> = (0..said.len()).filter(|n| said[*n].meaning() != Meaning::Taken).collect();
     if waiting.is_empty() {
         house.store.delete_held(&held.id).await?;
     } else if waiting.len() < said.len() {
         // those who have it now must not get it again with the next release
         let mut rest = NewHold { key: format!("{}:{}", hold.key, waiting.len()), ..hold.clone() };
         rest.envelope.recipients = waiting.iter().map(|n| hold.envelope.recipients[*n].clone()).collect();
+        rest.reason = reason_of(waiting.iter().map(|n| &said[*n]));
         rest.why =
             waiting.iter().map(|n| format!("{}: {}", hold.envelope.recipients[*n].address, said[*n].reply())).collect();
         house.store.hold(&rest, &body.clone().into()).await?;
@@ -60,7 +63,8 @@ pub(crate) async fn retry_refused(house: Arc<House>) {
     let mut tried: HashMap<String, usize> = HashMap::new();
     loop {
         tokio::time::sleep(limits::RETRY_LOOK).await;
-        let held = match house.store.held(None).await {
+        let oldest = jiff::Timestamp::now() - limits::RETRY_END;
+        let held = match house.store.held_to_retry(oldest).await {
             Ok(held) => held,
             Err(e) => {
                 tracing::error!(error = %e, "what is held cannot be read");
@@ -68,7 +72,7 @@ pub(crate) async fn retry_refused(house: Arc<House>) {
             }
         };
         tried.retain(|id, _| held.iter().any(|h| h.id == *id));
-        for one in held.iter().filter(|h| h.hold.reason == HoldReason::RefusedForNow) {
+        for one in &held {
             retry(&house, one, &mut tried).await;
         }
     }
@@ -101,4 +105,19 @@ async fn still_refused(house: &House, held: &Held, why: &str, due: usize) {
         let _ =
             house.store.raise_alert(AlertKind::Other, Some(held.hold.tenant), "refused recipients wait", &text).await;
     }
+}
+
+/// Held mail ends with the days that its tenant gives it; each deletion is an act in the audit log.
+pub(crate) async fn delete_expired(store: &Store) -> store::Result<()> {
+    for id in store.tenants_with_held().await? {
+        let days = store.tenant(id).await?.map_or(tenant::HOLD_DAYS, |t| t.policy.hold_days);
+        let life = jiff::SignedDuration::from_hours(i64::from(days).saturating_mul(24));
+        let Ok(oldest) = jiff::Timestamp::now().checked_sub(life) else { continue };
+        for held in store.held_before(id, oldest).await? {
+            let detail = format!("{} of journey {}: nobody released it in {days} days", held.id, held.hold.journey);
+            store.put_act("gateway", "held message expired", Some(id), &detail).await?;
+            store.delete_held(&held.id).await?;
+        }
+    }
+    Ok(())
 }

@@ -42,6 +42,9 @@ pub(crate) fn taken(id: &str) -> Reply {
 pub(crate) fn ours_is_broken(id: &str) -> Reply {
     Reply::new(451, (4, 3, 0), format!("Temporary failure, try again later ({id})"))
 }
+pub(crate) fn late(id: &str) -> Reply {
+    Reply::new(451, (4, 3, 2), format!("Too busy, try again later ({id})"))
+}
 pub(crate) fn return_misconfigured(id: &str) -> Reply {
     Reply::new(451, (4, 3, 5), format!("The way back is not configured correctly ({id})"))
 }

@@ -36,6 +36,8 @@ pub struct Settings {
     pub public_address: Option<IpAddr>,
     pub zone: String,
     pub dns_listen: Option<SocketAddr>,
+    /// From the last octet of a message to our answer; [`limits::JOURNEY_BUDGET`] unless the operator says otherwise.
+    pub budget: std::time::Duration,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.
@@ -112,7 +114,8 @@ async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>
         };
         let of_microsoft = house.settings.is_microsofts(peer.ip());
         let room = if of_microsoft { &sessions } else { &strangers };
-        let Ok(room) = room.clone().try_acquire_owned() else {
+        let room = room.clone().try_acquire_owned().ok().filter(|_| !house.is_overloaded());
+        let Some(room) = room else {
             tokio::spawn(turn_away(tcp));
             continue;
         };
@@ -126,12 +129,15 @@ async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>
     }
 }
 
-/// The journal and the alerts have an end; held mail has none.
+/// The journal, the alerts and held mail have an end.
 async fn forget_the_old(house: Arc<House>) {
     loop {
         let life = jiff::SignedDuration::try_from(limits::JOURNAL_LIFE).unwrap_or(jiff::SignedDuration::MAX);
         if let Err(e) = house.store.forget_before(jiff::Timestamp::now() - life).await {
             tracing::error!(error = %e, "the journal was not swept");
+        }
+        if let Err(e) = release::delete_expired(&house.store).await {
+            tracing::error!(error = %e, "held mail whose time is over was not deleted");
         }
         tokio::time::sleep(limits::JOURNAL_SWEEP).await;
     }

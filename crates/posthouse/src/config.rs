@@ -25,6 +25,8 @@ pub struct Config {
     pub egress_address: Option<IpAddr>,
     pub public_address: Option<IpAddr>,
     pub return_port: u16,
+    /// From the last octet of a message to our answer.
+    pub budget: std::time::Duration,
     pub zone: String,
     pub zone_listen: Option<SocketAddr>,
     pub issuer: Issuer,
@@ -114,7 +116,11 @@ struct GatewaySection {
     public_address: Option<Spanned<String>>,
     #[serde(default = "smtp_port")]
     return_port: u16,
+    budget_secs: Option<Spanned<u64>>,
 }
+
+/// Below, an ordinary message over a slow line would be late; above, Exchange Online may have given up (transport.md F3.9).
+const BUDGET_SECS: std::ops::RangeInclusive<u64> = 2..=45;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -234,6 +240,22 @@ impl Complaint<'_> {
         ))
     }
 
+    fn budget(&self, written: Option<&Spanned<u64>>) -> Result<std::time::Duration, ConfigError> {
+        match written {
+            None => Ok(gateway::limits::JOURNEY_BUDGET),
+            Some(secs) if BUDGET_SECS.contains(secs.get_ref()) => Ok(std::time::Duration::from_secs(*secs.get_ref())),
+            Some(secs) => Err(self.at(
+                secs.span().start,
+                format!(
+                    "key `gateway.budget_secs`: {} is not from {} to {} seconds",
+                    secs.get_ref(),
+                    BUDGET_SECS.start(),
+                    BUDGET_SECS.end()
+                ),
+            )),
+        }
+    }
+
     fn check(&self, written: File) -> Result<Config, ConfigError> {
         let (gateway, zone) = (written.gateway, written.zone);
         let certificate =
@@ -292,6 +314,7 @@ impl Complaint<'_> {
                 .map(|v| self.value("gateway.public_address", v, "an IP address"))
                 .transpose()?,
             return_port: gateway.return_port,
+            budget: self.budget(gateway.budget_secs.as_ref())?,
             zone: zone_name,
             zone_listen: zone
                 .listen

@@ -36,7 +36,11 @@ struct Entry {
     self_heal: Option<bool>,
     when_unjudged: Option<WhenUnjudged>,
     only_note: Option<Vec<String>>,
+    hold_days: Option<u32>,
 }
+
+/// A day is the least in which a person can look; more than a year is an archive.
+const HOLD_DAYS: std::ops::RangeInclusive<u32> = 1..=365;
 
 impl File {
     fn read(file: &Path) -> Result<File> {
@@ -82,6 +86,10 @@ async fn wished(store: &Store, entry: &Entry) -> Result<Tenant> {
     policy.self_heal = entry.self_heal.unwrap_or(policy.self_heal);
     policy.when_unjudged = entry.when_unjudged.unwrap_or(policy.when_unjudged);
     policy.only_note = entry.only_note.clone().unwrap_or_else(|| policy.only_note.clone());
+    policy.hold_days = entry.hold_days.unwrap_or(policy.hold_days);
+    if !HOLD_DAYS.contains(&policy.hold_days) {
+        bail!("tenant {}: hold_days is {}; it can be 1 to 365", entry.name, policy.hold_days);
+    }
     match tenant.rollout.wrong() {
         Some(wrong) => bail!("tenant {}: {wrong}", entry.name),
         None => Ok(tenant),

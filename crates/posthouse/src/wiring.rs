@@ -65,6 +65,7 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         public_address: config.public_address,
         zone: config.zone.clone(),
         dns_listen: config.zone_listen,
+        budget: config.budget,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Held messages: durable before anybody is told so, and the same message held once however often it comes.
 
 use crate::db::{from_json, from_millis, now_millis, to_json};
-use crate::{Result, Store};
+use crate::{Result, Store, StoreError, limits};
 use bytes::Bytes;
 use mail::Pieces;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,10 @@ use tenant::{Direction, TenantId};
 pub enum HoldReason {
     /// The decision was to hold it.
     Judged,
-    /// Microsoft refused these recipients while it took others.
+    /// Microsoft refused these recipients for now while it took others.
     RefusedForNow,
+    /// Microsoft refused these recipients for good while it took others; a person decides.
+    RefusedForGood,
 }
 
 /// What is kept beside the body.
@@ -46,9 +48,10 @@ pub struct Held {
 }
 
 impl Store {
-    /// Body first, then row, both synced; the id under which it waits.
+    /// Body first, then row, both synced; the id under which it waits. The same message for more people, as Exchange
+    /// Online splits one among its recipients, waits once, for all of them.
     pub async fn hold(&self, hold: &NewHold, raw: &Pieces) -> Result<String> {
-        if let Some(id) = self.held_by_key(hold).await? {
+        if let Some(id) = self.join_held(hold).await? {
             return Ok(id);
         }
         let id = uuid::Uuid::now_v7().to_string();
@@ -62,18 +65,65 @@ impl Store {
             .bind(to_json(hold)?)
             .execute(&self.durable)
             .await?;
-        if inserted.rows_affected() == 0 {
-            self.bodies.delete(&id).await?;
+        if inserted.rows_affected() > 0 {
+            return Ok(id);
         }
-        Ok(self.held_by_key(hold).await?.unwrap_or(id))
+        // another part of the same message was held in this moment
+        self.bodies.delete(&id).await?;
+        self.join_held(hold).await?.ok_or_else(|| StoreError::Corrupt(format!("held message {} vanished", hold.key)))
     }
 
-    async fn held_by_key(&self, hold: &NewHold) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar("SELECT id FROM held WHERE tenant=$1 AND key=$2")
+    /// Adds recipients to what is held under the same key; `None` where nothing is.
+    async fn join_held(&self, hold: &NewHold) -> Result<Option<String>> {
+        let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT id,json FROM held WHERE tenant=$1 AND key=$2")
             .bind(hold.tenant.to_string())
             .bind(&hold.key)
-            .fetch_optional(&self.durable)
-            .await?)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let id: String = row.try_get("id")?;
+        let mut known: NewHold = from_json(&format!("held {id}"), row.try_get("json")?)?;
+        let before = known.envelope.recipients.len();
+        for recipient in &hold.envelope.recipients {
+            if !known.envelope.recipients.iter().any(|r| r.address == recipient.address) {
+                known.envelope.recipients.push(recipient.clone());
+            }
+        }
+        if known.envelope.recipients.len() > before {
+            let update = sqlx::query("UPDATE held SET json=$2 WHERE id=$1").bind(&id).bind(to_json(&known)?);
+            update.execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(id))
+    }
+
+    /// What is tried again by itself: refused for now, and not longer ago than `since`.
+    pub async fn held_to_retry(&self, since: jiff::Timestamp) -> Result<Vec<Held>> {
+        let rows = sqlx::query(
+            "SELECT id,at,bytes,json FROM held WHERE at>=$1 AND json_extract(json,'$.reason')='refused_for_now' ORDER BY at",
+        )
+        .bind(since.as_millisecond())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(read_held).collect()
+    }
+
+    /// Tenants that have something held, connected or not.
+    pub async fn tenants_with_held(&self) -> Result<Vec<TenantId>> {
+        let ids: Vec<String> = sqlx::query_scalar("SELECT DISTINCT tenant FROM held").fetch_all(&self.read).await?;
+        Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// What waits since before `before`; the oldest first, at most a page.
+    pub async fn held_before(&self, tenant: TenantId, before: jiff::Timestamp) -> Result<Vec<Held>> {
+        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE tenant=$1 AND at<$2 ORDER BY at LIMIT $3")
+            .bind(tenant.to_string())
+            .bind(before.as_millisecond())
+            .bind(limits::EXPIRED_AT_ONCE)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(read_held).collect()
     }
 
     /// Newest first.

@@ -61,6 +61,12 @@ pub struct JourneyEntry {
     pub proofs: verdict::Proofs,
     pub anomalies: Vec<String>,
     pub findings: Vec<verdict::Finding>,
+    /// The journey of another part of the same message, in which these findings were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_with: Option<String>,
+    /// False when it was handed back although it could not be judged: it is to be judged again after delivery.
+    #[serde(default = "yes")]
+    pub judged: bool,
     pub decision: Option<verdict::Decision>,
     pub outcome: Outcome,
     /// What Exchange Online heard from us.
@@ -77,6 +83,10 @@ pub struct JourneyEntry {
     #[serde(default)]
     pub newest_token: bool,
     pub steps: Vec<StepTime>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// As much of a journey as tells that a message was with us, and for whom.

@@ -18,3 +18,5 @@ pub const PLAN_DAYS_MAX: i64 = 30;
 /// Notices below high severity to one target within an hour. Strangers can raise alerts, one for each address they come
 /// from; whoever is told must not be drowned by them. What is beyond stands in the list of alerts.
 pub const NOTICES_PER_HOUR: i64 = 60;
+/// Held messages whose time is over that are deleted in one go: each is a file.
+pub const EXPIRED_AT_ONCE: u32 = 500;

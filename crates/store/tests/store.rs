@@ -67,6 +67,8 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         proofs: verdict::Proofs::default(),
         anomalies: vec![],
         findings: vec![],
+        judged_with: None,
+        judged: true,
         decision: None,
         outcome: Outcome::HandedBack,
         reply: "250".into(),
@@ -109,6 +111,31 @@ async fn the_data_directory_is_private_and_secrets_are_sealed() {
         Err(e) => Err(e.to_string()),
     };
     assert!(seen.is_err(), "{seen:?}");
+}
+
+/// Exchange Online hands one message over in parts, each for some of its recipients.
+#[tokio::test]
+async fn the_parts_of_one_message_are_held_once_for_everybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let of = |people: &[&str]| {
+        let mut part = hold("same");
+        part.envelope.recipients = people.iter().map(|p| mail::Recipient::new(*p)).collect();
+        part
+    };
+    let parts: [&[&str]; 4] = [&["a@x", "b@x"], &["c@x"], &["b@x", "d@x"], &["a@x"]];
+    let mut at_once = tokio::task::JoinSet::new();
+    for part in parts {
+        let (store, part) = (store.clone(), of(part));
+        at_once.spawn(async move { store.hold(&part, &pieces(b"one")).await.unwrap() });
+    }
+    let ids = at_once.join_all().await;
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let held = store.held(Some(ID)).await.unwrap();
+    let mut people: Vec<_> = held[0].hold.envelope.recipients.iter().map(|r| r.address.as_str()).collect();
+    people.sort_unstable();
+    assert_eq!((held.len(), people), (1, vec!["a@x", "b@x", "c@x", "d@x"]));
+    assert_eq!(std::fs::read_dir(dir.path().join("bodies")).unwrap().count(), 1, "one body");
 }
 
 #[tokio::test]

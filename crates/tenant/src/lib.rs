@@ -8,7 +8,7 @@ mod policy;
 mod secret;
 
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
-pub use policy::{ExchangeRights, Policy, Rollout, Routing, Stage, WhenUnjudged};
+pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
 pub use secret::Secret;
 
 use serde::{Deserialize, Serialize};

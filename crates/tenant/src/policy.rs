@@ -68,7 +68,7 @@ pub enum WhenUnjudged {
 }
 
 /// What a tenant wants done with what was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
     /// Findings of these detectors are written down but hold nothing.
@@ -79,6 +79,24 @@ pub struct Policy {
     pub exchange_rights: ExchangeRights,
     /// A second application, with rights over mailboxes, is there to take bad mail back out of them.
     pub post_delivery: bool,
+    /// What is held and nobody released is deleted after so many days.
+    pub hold_days: u32,
+}
+
+/// As long as Microsoft's own quarantine keeps a message at most.
+pub const HOLD_DAYS: u32 = 30;
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            only_note: Vec::new(),
+            when_unjudged: WhenUnjudged::default(),
+            self_heal: false,
+            exchange_rights: ExchangeRights::default(),
+            post_delivery: false,
+            hold_days: HOLD_DAYS,
+        }
+    }
 }
 
 /// By what right our application runs Exchange cmdlets.

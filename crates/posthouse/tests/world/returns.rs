@@ -85,6 +85,58 @@ async fn what_exchange_refuses_for_good_is_bounced_by_exchange() {
     assert_eq!(journeys(&world, "full")[0]["outcome"], "refused");
 }
 
+/// The other answers that speak of the set-up, wherever in the dialogue they fall.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_about_the_set_up_is_ever_a_bounce() {
+    let world = World::connected().await;
+    let to = "admin@contoso.example";
+    let answers = [
+        ("smtp_mail", "550 5.7.51 TenantInboundAttribution; There is a partner connector configured"),
+        ("smtp_rcpt", "550 5.7.68 TenantInboundAttribution; Direct Send not allowed"),
+        ("smtp_data", "550 5.7.711 Access denied, bad inbound connector. AS(2204)"),
+        ("smtp_data", "550 5.7.705 Access denied, tenant has exceeded threshold"),
+    ];
+    for (n, (door, answer)) in answers.iter().enumerate() {
+        let id = format!("setup-{n}");
+        fault(&world, door, "", answer, 1).await;
+        send(&world, &id, &[to]).await;
+        assert!(queue(&world).await.contains("451 4.3.5"), "{answer}: {}", queue(&world).await);
+        retry(&world).await;
+        assert_eq!(copies(&world, to, &id).await.len(), 1, "{answer}");
+    }
+    assert!(world.door.mailbox("pat@acme.example", true).await.unwrap().is_empty(), "the sender was bounced");
+}
+
+/// Exchange Online will not hear of a refusal for some: those are held, nobody tries them again, and a person is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_refused_for_good_beside_others_wait_for_a_person() {
+    let world = World::connected().await;
+    let people = world.json_directory_addresses().await;
+    let (one, two) = (&people[5], &people[6]);
+    fault(&world, "smtp_rcpt", two, "550 5.2.2 Mailbox full", 1).await;
+    send(&world, "some", &[one, two]).await;
+    assert_eq!(queue(&world).await, "[]");
+    assert_eq!((copies(&world, one, "some").await.len(), copies(&world, two, "some").await.len()), (1, 0));
+    let held = world.json(&["held", "list"]);
+    assert_eq!(held[0]["reason"], "refused_for_good", "{held}");
+    assert_eq!(held[0]["envelope"]["recipients"][0]["address"], *two, "{held}");
+    let alerts = world.json(&["alerts", "--all"]).to_string();
+    assert!(alerts.contains("refused it for good for 1") && alerts.contains("5.2.2"), "{alerts}");
+    assert!(world.json(&["held", "release", held[0]["id"].as_str().unwrap()])["released"] == true);
+    world.door.idle(60).await.unwrap();
+    assert_eq!((copies(&world, one, "some").await.len(), copies(&world, two, "some").await.len()), (1, 1));
+}
+
+/// Hop count exceeded: Exchange Online's own words go back, and a person must look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_exchange_sees_is_told() {
+    let world = World::connected().await;
+    fault(&world, "smtp_data", "", "554 5.4.14 Hop count exceeded - possible mail loop ATTR34", 1).await;
+    send(&world, "hops", &["admin@contoso.example"]).await;
+    assert_eq!(journeys(&world, "hops")[0]["outcome"], "refused");
+    assert!(has_alert(&world, "loop"));
+}
+
 /// One answer cannot say "taken" and "not now": the others are held, and delivered once by their release.
 #[tokio::test(flavor = "multi_thread")]
 async fn recipients_refused_beside_others_are_held_and_released() {

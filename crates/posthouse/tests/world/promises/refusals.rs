@@ -108,7 +108,8 @@ fn code_of(url: &reqwest::Url) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_that_are_not_the_answer_to_our_question() {
     let world = World::start().await;
-    sign_in_before(&world).await;
+    // what she accepts on Microsoft's page before the sign-in fails, nobody but she can take back
+    sign_in_for(&world, &["DelegatedPermissionGrant.ReadWrite.All"]).await;
     let before = state(&world).await;
 
     // an answer with another state is no answer, and the page says so; then she declines, with a code beside it

@@ -1,0 +1,119 @@
+//! Exchange Online splits one message among its recipients and hands the parts over one by one (transport.md G15): they
+//! are judged once. Shared is what was found, for parts that no detector could tell apart; each part is still decided,
+//! carried out and written down by itself.
+
+use crate::attribute::Attributed;
+use crate::faults::Fault;
+use crate::limits;
+use crate::receive::Received;
+use aws_lc_rs::digest::{Context, SHA256};
+use mail::HeaderSection;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::OnceCell;
+use verdict::{Finding, Proofs};
+
+type Key = [u8; 32];
+
+/// What was found, and in which journey.
+#[derive(Clone, Debug)]
+pub(crate) struct Judgement {
+    pub findings: Vec<Finding>,
+    pub journey: String,
+}
+
+struct Kept {
+    since: Instant,
+    cell: Arc<OnceCell<Judgement>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Judgements(Mutex<HashMap<Key, Kept>>);
+
+impl Judgements {
+    /// The judgement of an equal message of a moment ago, or `inspect`'s. Parts that come at the same time wait for the
+    /// first; where its inspection fails, each tries for itself.
+    pub(crate) async fn once(
+        &self,
+        key: Key,
+        journey: &str,
+        inspect: impl Future<Output = Result<Vec<Finding>, Fault>>,
+    ) -> Result<Judgement, Fault> {
+        let cell = self.cell(key);
+        let judged = cell.get_or_try_init(|| async {
+            inspect.await.map(|findings| Judgement { findings, journey: journey.to_owned() })
+        });
+        judged.await.cloned()
+    }
+
+    fn cell(&self, key: Key) -> Arc<OnceCell<Judgement>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= limits::JUDGEMENTS_MAX {
+            kept.retain(|_, k| k.since.elapsed() < limits::JUDGEMENT_LIFE);
+            // all of them young: rather judge again than grow
+            if kept.len() >= limits::JUDGEMENTS_MAX {
+                kept.clear();
+            }
+        }
+        let one = kept.entry(key).or_insert_with(|| Kept { since: Instant::now(), cell: Arc::default() });
+        if one.since.elapsed() >= limits::JUDGEMENT_LIFE {
+            *one = Kept { since: Instant::now(), cell: Arc::default() };
+        }
+        one.cell.clone()
+    }
+}
+
+/// Fields that say how a part travelled, not what it is; they differ between two parts of one message.
+const TRACE: [&str; 4] = ["received", "x-ms-exchange-", "x-microsoft-", "x-posthouse-"];
+
+/// Everything that a detector sees, but the recipients of this part.
+pub(crate) fn key(attributed: &Attributed, received: &Received, proofs: &Proofs) -> Key {
+    let mut digest = Context::new(&SHA256);
+    let mut part = |octets: &[u8]| {
+        digest.update(&octets.len().to_be_bytes());
+        digest.update(octets);
+    };
+    part(attributed.id().to_string().as_bytes());
+    part(&attributed.connected.revision.to_be_bytes());
+    part(attributed.direction.as_str().as_bytes());
+    part(received.envelope.sender.as_bytes());
+    part(format!("{proofs:?}").as_bytes());
+    let section = HeaderSection::of(&received.raw);
+    for field in section.fields() {
+        let name = field.name.to_ascii_lowercase();
+        if !TRACE.iter().any(|t| name.starts_with(t)) {
+            part(&received.raw[field.range]);
+        }
+    }
+    part(&received.raw[section.end()..]);
+    let mut key = [0; 32];
+    key.copy_from_slice(digest.finish().as_ref());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn parts_at_the_same_time_are_judged_once_and_a_failure_is_not_kept() {
+        let (judgements, asked) = (Judgements::default(), AtomicUsize::new(0));
+        let judge = |fails: bool| {
+            let asked = &asked;
+            async move {
+                asked.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                if fails { Err(Fault::Inspection("broken".into())) } else { Ok(Vec::new()) }
+            }
+        };
+        assert!(judgements.once([1; 32], "a", judge(true)).await.is_err());
+        let both =
+            tokio::join!(judgements.once([1; 32], "b", judge(false)), judgements.once([1; 32], "c", judge(false)));
+        assert_eq!((both.0.unwrap().journey, both.1.unwrap().journey), ("b".into(), "b".into()));
+        assert_eq!(judgements.once([2; 32], "d", judge(false)).await.unwrap().journey, "d");
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+    }
+}
