@@ -19,6 +19,7 @@ mod ended;
 mod faults;
 mod house;
 mod judgements;
+mod lane;
 pub mod limits;
 mod log;
 mod release;

@@ -15,8 +15,14 @@ pub const OCTETS_UNDER_WAY_MAX: usize = 2 << 30;
 pub const RECIPIENTS_OF_A_DOMAIN_MAX: usize = 200;
 /// Connections to one tenant at the same time: Exchange Online throttles those who open many (transport.md G20).
 pub const RETURN_CONNECTIONS_MAX: usize = 10;
-/// Connections kept open for the next message of the same tenant.
-pub const IDLE_CONNECTIONS_MAX: usize = 5;
+/// Messages taken over each connection until there may be one more, after Exchange Online had asked for fewer.
+pub const TAKEN_TO_GROW: usize = 20;
+/// Addresses of a host that are tried for one connection; Exchange Online's names have two to four.
+pub const ADDRESSES_MAX: usize = 6;
+/// RFC 8305 §5: an address that has not answered by then gets company.
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// What DNS said is believed for so long while DNS says nothing.
+pub const ADDRESSES_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Below the time after which mail servers close a silent connection.
 pub const IDLE_CONNECTION_AGE: Duration = Duration::from_secs(30);
 /// From the last octet of a message to our answer, but for Exchange Online's own answer to the return: far below its

@@ -39,8 +39,9 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         &marks,
         &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())),
     );
-    let said =
-        offer(house, &connected, &hold.envelope, &raw).await.map_err(|fault| GatewayError::Return(fault.alert().2))?;
+    let said = offer(house, &connected, &hold.envelope, &raw, tokio::time::Instant::now() + house.settings.budget)
+        .await
+        .map_err(|fault| GatewayError::Return(fault.alert().2))?;
     let waiting: Vec<usize> = (0..said.len()).filter(|n| said[*n].meaning() != Meaning::Taken).collect();
     if waiting.is_empty() {
         house.store.delete_held(&held.id).await?;

@@ -1,16 +1,18 @@
 //! Connections back into the tenants: kept for the next message, never shared between two tenants (transport.md G18).
 
+use crate::answers::{self, Meaning};
 use crate::faults::Fault;
 use crate::house::House;
+use crate::lane::Lane;
 use crate::tenants::Connected;
 use crate::{limits, replies};
 use mail::{Envelope, Pieces};
 use smtp::{ClientError, Connection, Reply, Target};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenant::TenantId;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// What became of one recipient.
 #[derive(Clone, Debug)]
@@ -23,42 +25,18 @@ pub(crate) enum Said {
 /// Open connections by tenant.
 #[derive(Default)]
 pub(crate) struct Connections {
-    lanes: Mutex<HashMap<(TenantId, i64), Arc<Lane>>>,
-}
-
-struct Lane {
-    idle: Mutex<Vec<Connection>>,
-    room: Semaphore,
+    lanes: Mutex<HashMap<TenantId, ([u8; 32], Arc<Lane>)>>,
 }
 
 impl Connections {
-    /// The lane of a tenant's present certificate; lanes of earlier ones are dropped.
+    /// The lane of a tenant's present certificate and host; that of earlier ones is dropped.
     fn lane(&self, connected: &Connected) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (connected.tenant.id, connected.revision);
-        if !lanes.contains_key(&key) {
-            lanes.retain(|(id, revision), _| *id != key.0 || *revision > key.1);
+        let known = lanes.entry(connected.tenant.id).or_insert_with(|| (connected.way_back, Arc::default()));
+        if known.0 != connected.way_back {
+            *known = (connected.way_back, Arc::default());
         }
-        lanes
-            .entry(key)
-            .or_insert_with(|| {
-                Arc::new(Lane { idle: Mutex::default(), room: Semaphore::new(limits::RETURN_CONNECTIONS_MAX) })
-            })
-            .clone()
-    }
-}
-
-impl Lane {
-    fn take(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|c| c.idle_for() < limits::IDLE_CONNECTION_AGE);
-        idle.pop()
-    }
-    fn put(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < limits::IDLE_CONNECTIONS_MAX {
-            idle.push(connection);
-        }
+        known.1.clone()
     }
 }
 
@@ -69,14 +47,15 @@ pub(crate) async fn offer(
     connected: &Connected,
     envelope: &Envelope,
     raw: &Pieces,
+    due: Instant,
 ) -> Result<Vec<Said>, Fault> {
     let lane = house.connections.lane(connected);
-    let _room = lane.room.acquire().await.map_err(|_| Fault::Panic)?;
+    let _room = tokio::time::timeout_at(due, lane.room()).await.map_err(|_| late())?;
     let mut said: Vec<Option<Said>> = vec![None; envelope.recipients.len()];
     for part in portions(envelope) {
         let portion =
             Envelope { recipients: part.iter().map(|n| envelope.recipients[*n].clone()).collect(), ..envelope.clone() };
-        match transaction(house, connected, &lane, &portion, raw).await {
+        match transaction(house, connected, &lane, &portion, raw, due).await {
             Ok(replies) => part.iter().zip(replies).for_each(|(n, reply)| said[*n] = Some(Said::Answer(reply))),
             Err(fault) if said.iter().all(Option::is_none) => return Err(fault),
             Err(fault) => part
@@ -114,9 +93,19 @@ async fn transaction(
     lane: &Lane,
     envelope: &Envelope,
     raw: &Pieces,
+    due: Instant,
 ) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
-    let replies = |delivery: &smtp::Delivery| (0..envelope.recipients.len()).map(|n| delivery.of(n).clone()).collect();
+    let replies = |delivery: &smtp::Delivery| {
+        let replies: Vec<Reply> = (0..envelope.recipients.len()).map(|n| delivery.of(n).clone()).collect();
+        if replies.iter().any(|r| answers::meaning(r) == Meaning::SlowDown) {
+            tracing::warn!(tenant = %connected.tenant.label, "Exchange Online asks for less: half as many connections");
+            lane.slow_down();
+        } else {
+            lane.went_well();
+        }
+        replies
+    };
     while let Some(mut kept) = lane.take() {
         match kept.send(envelope, &raw.joined()).await {
             Ok(delivery) => {
@@ -127,13 +116,17 @@ async fn transaction(
             Err(_) => {}
         }
     }
-    let mut fresh = open(house, connected).await?;
+    let mut fresh = tokio::time::timeout_at(due, open(house, connected, lane)).await.map_err(|_| late())??;
     let delivery = fresh.send(envelope, &raw.joined()).await.map_err(|e| unreachable(&e))?;
     lane.put(fresh);
     Ok(replies(&delivery))
 }
 
-async fn open(house: &House, connected: &Connected) -> Result<Connection, Fault> {
+fn late() -> Fault {
+    Fault::Late("hand back")
+}
+
+async fn open(house: &House, connected: &Connected, lane: &Lane) -> Result<Connection, Fault> {
     let host = &connected.tenant.return_host;
     let tls = connected.tls.clone().map_err(|why| {
         Fault::ReturnConfiguration(format!(
@@ -141,19 +134,13 @@ async fn open(house: &House, connected: &Connected) -> Result<Connection, Fault>
             connected.tenant.connector_domain
         ))
     })?;
-    let found = house
-        .resolver
-        .lookup_ip(format!("{host}."))
-        .await
-        .map_err(|e| Fault::ReturnUnreachable(format!("{host} has no address: {e}")))?;
-    let mut last = Fault::ReturnUnreachable(format!("{host} has no address"));
-    for ip in found.iter() {
-        let source = house.settings.egress_address.filter(|a| a.is_ipv4() == ip.is_ipv4());
+    let mut last = Fault::Dns(format!("{host} has no address"));
+    for ip in addresses(house, host, lane).await? {
         let target = Target {
             address: SocketAddr::new(ip, house.settings.return_port),
             server_name: host.clone(),
             helo: house.settings.hostname.clone(),
-            source,
+            source: house.settings.egress_address.filter(|a| a.is_ipv4() == ip.is_ipv4()),
             tls: tls.clone(),
         };
         match Connection::open(&target).await {
@@ -164,9 +151,35 @@ async fn open(house: &House, connected: &Connected) -> Result<Connection, Fault>
     Err(last)
 }
 
+/// From DNS, or from what DNS said before while it says nothing now.
+async fn addresses(house: &House, host: &str, lane: &Lane) -> Result<Vec<IpAddr>, Fault> {
+    match house.resolver.lookup_ip(format!("{host}.")).await {
+        Ok(found) => {
+            let found = interleaved(found.iter());
+            lane.know(&found);
+            Ok(found)
+        }
+        Err(e) => lane.known().ok_or_else(|| Fault::Dns(format!("{host} has no address: {e}"))),
+    }
+}
+
+/// RFC 8305 §4: families in turn, so that one that does not work costs one attempt, not all.
+fn interleaved(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let (six, four): (Vec<IpAddr>, Vec<IpAddr>) = found.partition(IpAddr::is_ipv6);
+    let longest = six.len().max(four.len());
+    (0..longest).flat_map(|n| [six.get(n), four.get(n)]).flatten().copied().take(limits::ADDRESSES_MAX).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fe80::1"].map(|ip| ip.parse().unwrap_or(IpAddr::from([0; 4])));
+        let order: Vec<String> = interleaved(all.into_iter()).iter().map(ToString::to_string).collect();
+        assert_eq!(order, ["fe80::1", "10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    }
 
     #[test]
     fn no_domain_has_more_than_two_hundred_recipients_in_a_transaction() {

@@ -1,6 +1,7 @@
 //! The connected tenants as the data plane sees them, read again when the store says that something changed.
 
 use crate::limits;
+use aws_lc_rs::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -17,7 +18,9 @@ pub(crate) struct Connected {
     people_revision: i64,
     /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
     pub tls: Result<Arc<rustls::ClientConfig>, String>,
-    /// Changes with the certificate: a connection opened with the old one is not used for the new one.
+    /// Changes with certificate and host: a connection opened with the old ones is not used for the new ones.
+    pub way_back: [u8; 32],
+    /// Of the store, when this was read.
     pub revision: i64,
 }
 
@@ -93,8 +96,16 @@ impl Tenants {
         let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
-        Ok(Connected { tenant, people, people_revision, tls, revision })
+        let way_back = way_back(&tenant);
+        Ok(Connected { tenant, people, people_revision, tls, way_back, revision })
     }
+}
+
+fn way_back(tenant: &Tenant) -> [u8; 32] {
+    let all = [&tenant.return_host, "\0", &tenant.certificate.chain_pem].concat();
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, all.as_bytes()).as_ref());
+    out
 }
 
 /// Names of tens of thousands; read one after the other and kept in the form in which they are compared.
