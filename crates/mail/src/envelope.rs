@@ -1,5 +1,5 @@
 //! The SMTP envelope (RFC 5321 §2.3.1) with every parameter that must survive the round trip
-//! unchanged (transport.md G17): RFC 3461 DSN, RFC 6152 8BITMIME, RFC 6531 SMTPUTF8.
+//! unchanged (transport.md G17): RFC 3461 DSN, RFC 6152 8BITMIME, RFC 3030 BINARYMIME, RFC 6531 SMTPUTF8.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Body {
     SevenBit,
     EightBitMime,
+    /// RFC 3030 §3: lines have no limit and no meaning; travels by BDAT only.
+    BinaryMime,
 }
 
 /// RET= of MAIL FROM (RFC 3461 §4.3).

@@ -26,3 +26,5 @@ pub const END_OF_DATA_TIMEOUT: Duration = Duration::from_secs(50);
 pub const PIPELINED_MAX: usize = 100;
 /// Lines of one reply; EHLO has about ten.
 pub const REPLY_LINES_MAX: usize = 100;
+/// Octets of one reply; a long EHLO has one thousand.
+pub const REPLY_OCTETS_MAX: usize = 64 * 1024;

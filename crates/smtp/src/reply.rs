@@ -18,10 +18,17 @@ impl Reply {
     pub fn plain(code: u16, text: impl Into<String>) -> Reply {
         Reply { code, enhanced: None, text: text.into() }
     }
-    /// From the lines that were heard, each without its line end.
+    /// From the lines that were heard, each without its line end. `None` when they are no reply: no code, something
+    /// else than a space or hyphen behind it, or lines that disagree about it (RFC 5321 §4.2.1).
     pub fn parse(lines: &[String]) -> Option<Reply> {
-        let code: u16 = lines.first()?.get(..3)?.parse().ok().filter(|c| (200..600).contains(c))?;
-        let texts: Vec<&str> = lines.iter().map(|l| l.get(4..).unwrap_or_default()).collect();
+        let digits = lines.first()?.get(..3).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
+        let code: u16 = digits.parse().ok().filter(|c| (200..600).contains(c))?;
+        let text = |line: &'_ str| match line.strip_prefix(digits)?.as_bytes() {
+            [] => Some(4.min(line.len())),
+            [b' ' | b'-', ..] => Some(4),
+            _ => None,
+        };
+        let texts: Vec<&str> = lines.iter().map(|l| text(l).map(|at| &l[at..])).collect::<Option<_>>()?;
         let (enhanced, first) = match texts[0].split_once(' ').map_or((texts[0], ""), |parts| parts) {
             (word, rest) if enhanced(word).is_some_and(|e| u16::from(e.0) == code / 100) => (enhanced(word), rest),
             _ => (None, texts[0]),
@@ -88,7 +95,7 @@ mod tests {
             assert_eq!(reply.wire().replace("\r\n", "\n").trim_end(), text);
         }
         assert_eq!(heard("250 4.1.1 odd").unwrap().enhanced, None, "a class that contradicts the code is text");
-        for bad in ["", "25", "abc def", "999 x"] {
+        for bad in ["", "25", "abc def", "999 x", "+25 x", "2500 x", "250x", "250-a\n550 b", "250-a\nb", "25\u{e9} x"] {
             assert_eq!(heard(bad), None, "{bad}");
         }
         assert_eq!(Reply::new(451, (4, 7, 1), "a\r\nb").wire(), "451-4.7.1 a\r\n451 4.7.1 b\r\n");
