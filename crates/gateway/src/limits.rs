@@ -19,8 +19,6 @@ pub const RETURN_CONNECTIONS_MAX: usize = 10;
 pub const TAKEN_TO_GROW: usize = 20;
 /// Addresses of a host that are tried for one connection; Exchange Online's names have two to four.
 pub const ADDRESSES_MAX: usize = 6;
-/// RFC 8305 §5: an address that has not answered by then gets company.
-pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// What DNS said is believed for so long while DNS says nothing.
 pub const ADDRESSES_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Below the time after which mail servers close a silent connection.

@@ -7,12 +7,11 @@ use crate::lane::Lane;
 use crate::tenants::Connected;
 use crate::{limits, replies};
 use mail::{Envelope, Pieces};
-use smtp::{ClientError, Connection, Reply, Target};
+use smtp::{ClientError, Connection, Patience, Reply, Target};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenant::TenantId;
-use tokio::time::Instant;
 
 /// What became of one recipient.
 #[derive(Clone, Debug)]
@@ -47,15 +46,15 @@ pub(crate) async fn offer(
     connected: &Connected,
     envelope: &Envelope,
     raw: &Pieces,
-    due: Instant,
+    patience: &Patience,
 ) -> Result<Vec<Said>, Fault> {
     let lane = house.connections.lane(connected);
-    let _room = tokio::time::timeout_at(due, lane.room()).await.map_err(|_| late())?;
+    let _room = tokio::time::timeout_at(patience.commands.into(), lane.room()).await.map_err(|_| late())?;
     let mut said: Vec<Option<Said>> = vec![None; envelope.recipients.len()];
     for part in portions(envelope) {
         let portion =
             Envelope { recipients: part.iter().map(|n| envelope.recipients[*n].clone()).collect(), ..envelope.clone() };
-        match transaction(house, connected, &lane, &portion, raw, due).await {
+        match transaction(house, connected, &lane, &portion, raw, patience).await {
             Ok(replies) => part.iter().zip(replies).for_each(|(n, reply)| said[*n] = Some(Said::Answer(reply))),
             Err(fault) if said.iter().all(Option::is_none) => return Err(fault),
             Err(fault) => part
@@ -93,7 +92,7 @@ async fn transaction(
     lane: &Lane,
     envelope: &Envelope,
     raw: &Pieces,
-    due: Instant,
+    patience: &Patience,
 ) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
     let replies = |delivery: &smtp::Delivery| {
@@ -107,7 +106,7 @@ async fn transaction(
         replies
     };
     while let Some(mut kept) = lane.take() {
-        match kept.send(envelope, &raw.joined()).await {
+        match kept.offer(envelope, raw, patience).await {
             Ok(delivery) => {
                 lane.put(kept);
                 return Ok(replies(&delivery));
@@ -116,8 +115,9 @@ async fn transaction(
             Err(_) => {}
         }
     }
-    let mut fresh = tokio::time::timeout_at(due, open(house, connected, lane)).await.map_err(|_| late())??;
-    let delivery = fresh.send(envelope, &raw.joined()).await.map_err(|e| unreachable(&e))?;
+    let mut fresh =
+        tokio::time::timeout_at(patience.commands.into(), open(house, connected, lane)).await.map_err(|_| late())??;
+    let delivery = fresh.offer(envelope, raw, patience).await.map_err(|e| unreachable(&e))?;
     lane.put(fresh);
     Ok(replies(&delivery))
 }
@@ -134,21 +134,18 @@ async fn open(house: &House, connected: &Connected, lane: &Lane) -> Result<Conne
             connected.tenant.connector_domain
         ))
     })?;
-    let mut last = Fault::Dns(format!("{host} has no address"));
-    for ip in addresses(house, host, lane).await? {
-        let target = Target {
-            address: SocketAddr::new(ip, house.settings.return_port),
-            server_name: host.clone(),
-            helo: house.settings.hostname.clone(),
-            source: house.settings.egress_address.filter(|a| a.is_ipv4() == ip.is_ipv4()),
-            tls: tls.clone(),
-        };
-        match Connection::open(&target).await {
-            Ok(connection) => return Ok(connection),
-            Err(e) => last = Fault::ReturnUnreachable(e.to_string()),
-        }
-    }
-    Err(last)
+    let target = |ip: IpAddr| Target {
+        address: SocketAddr::new(ip, house.settings.return_port),
+        server_name: host.clone(),
+        helo: house.settings.hostname.clone(),
+        source: house.settings.egress_address.filter(|a| a.is_ipv4() == ip.is_ipv4()),
+        tls: tls.clone(),
+    };
+    let targets: Vec<Target> = addresses(house, host, lane).await?.into_iter().map(target).collect();
+    Connection::open_first(&targets).await.map_err(|e| match e {
+        Some(e) => Fault::ReturnUnreachable(e.to_string()),
+        None => Fault::Dns(format!("{host} has no address")),
+    })
 }
 
 /// From DNS, or from what DNS said before while it says nothing now.

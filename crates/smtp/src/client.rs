@@ -2,12 +2,15 @@
 //! [`ClientSession`]; here are sockets, time-outs and the handshake.
 
 use crate::client_session::{Action, ClientSession, END_OF_DATA, Form};
-use crate::data::stuffed;
+use crate::data::Stuffing;
 use crate::{Delivery, Reply, limits};
-use mail::Envelope;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use mail::{Envelope, Pieces};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -64,6 +67,27 @@ impl ClientError {
     }
 }
 
+/// How long a caller can wait, beside the time-outs of each step.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For every answer but the last one.
+    pub commands: Instant,
+    /// For the octets to be written and the answer to them.
+    pub end_of_data: Instant,
+}
+
+impl Patience {
+    /// As long as each step may take by itself.
+    pub fn usual() -> Patience {
+        let long = Instant::now() + limits::COMMAND_TIMEOUT;
+        Patience { commands: long, end_of_data: long }
+    }
+    fn left(&self, stage: &str, within: Duration) -> Duration {
+        let until = if stage == END_OF_DATA { self.end_of_data } else { self.commands };
+        within.min(until.saturating_duration_since(Instant::now()))
+    }
+}
+
 /// A connection over which messages can be handed, one after the other; over TLS unless it is to this machine.
 pub struct Connection<S = TlsStream<TcpStream>> {
     io: S,
@@ -72,14 +96,59 @@ pub struct Connection<S = TlsStream<TcpStream>> {
     idle_since: Instant,
 }
 
+/// How far one address of several has come.
+enum Step<'a> {
+    Connected(&'a Target, Result<TcpStream, ClientError>),
+    Opened(Result<Box<Connection>, ClientError>),
+}
+
 impl Connection {
     pub async fn open(target: &Target) -> Result<Connection, ClientError> {
-        let mut tcp = connect(target).await?;
+        let tcp = connect(target).await?;
+        Connection::over(target, tcp).await
+    }
+
+    /// To the first of several addresses that takes us. One that does not connect gets company soon (RFC 8305 §5), one
+    /// that connects and then says nothing a little later. The last error where none does; `None`: no address.
+    pub async fn open_first(targets: &[Target]) -> Result<Connection, Option<ClientError>> {
+        type Racing<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Step<'a>> + Send + 'a>>>;
+        let (mut left, mut racing, mut last) = (targets.iter(), Racing::new(), None);
+        let mut next_after = Duration::ZERO;
+        loop {
+            let wait = tokio::time::sleep(next_after);
+            let step = tokio::select! {
+                Some(step) = racing.next() => step,
+                () = wait, if left.len() > 0 => {
+                    if let Some(target) = left.next() {
+                        racing.push(Box::pin(async move { Step::Connected(target, connect(target).await) }));
+                    }
+                    next_after = limits::NEXT_ADDRESS_AFTER;
+                    continue;
+                }
+                else => return Err(last),
+            };
+            match step {
+                Step::Opened(Ok(connection)) => return Ok(*connection),
+                Step::Connected(target, Ok(tcp)) => {
+                    let opening = async move { Step::Opened(Connection::over(target, tcp).await.map(Box::new)) };
+                    racing.push(Box::pin(opening));
+                    next_after = limits::NEXT_GREETING_AFTER;
+                }
+                Step::Connected(_, Err(e)) | Step::Opened(Err(e)) => {
+                    last = Some(e);
+                    next_after = Duration::ZERO;
+                }
+            }
+        }
+    }
+
+    async fn over(target: &Target, mut tcp: TcpStream) -> Result<Connection, ClientError> {
+        let (patience, nothing) = (Patience::usual(), Pieces::default());
         let mut session = ClientSession::new(&target.server_name, &target.helo, true);
-        drive(&mut tcp, &mut session, &[]).await?;
+        drive(&mut tcp, &mut session, &nothing, &patience).await?;
         let mut tls = handshake(target, tcp).await?;
         session.secured();
-        drive(&mut tls, &mut session, &[]).await?;
+        drive(&mut tls, &mut session, &nothing, &patience).await?;
         Ok(Connection { io: tls, session, used: false, idle_since: Instant::now() })
     }
 }
@@ -92,7 +161,7 @@ impl Connection<TcpStream> {
         }
         let mut tcp = connect(target).await?;
         let mut session = ClientSession::new(&target.server_name, &target.helo, false);
-        drive(&mut tcp, &mut session, &[]).await?;
+        drive(&mut tcp, &mut session, &Pieces::default(), &Patience::usual()).await?;
         Ok(Connection { io: tcp, session, used: false, idle_since: Instant::now() })
     }
 }
@@ -106,14 +175,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.idle_since.elapsed()
     }
 
-    /// Offers one message. `Err` leaves the connection unusable.
+    /// A small message in one piece, without hurry; see [`Connection::offer`].
     pub async fn send(&mut self, envelope: &Envelope, raw: &[u8]) -> Result<Delivery, ClientError> {
+        self.offer(envelope, &bytes::Bytes::copy_from_slice(raw).into(), &Patience::usual()).await
+    }
+
+    /// Offers one message. `Err` leaves the connection unusable.
+    pub async fn offer(
+        &mut self,
+        envelope: &Envelope,
+        raw: &Pieces,
+        patience: &Patience,
+    ) -> Result<Delivery, ClientError> {
         if self.used {
             self.still_quiet().await?;
         }
         self.session.begin(envelope, raw.len(), || Form::of(raw))?;
         self.used = true;
-        let delivery = drive(&mut self.io, &mut self.session, raw).await?;
+        let delivery = drive(&mut self.io, &mut self.session, raw, patience).await?;
         self.idle_since = Instant::now();
         // a session that has begun ends with a delivery or an error
         delivery.ok_or_else(|| ClientError::Closed { server: self.session.server().to_owned(), stage: "MAIL" })
@@ -135,22 +214,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Does what the session says until it waits for its caller.
+/// Does what the session says until it waits for its caller. What is written before the next answer goes out in one go.
 async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     session: &mut ClientSession,
-    raw: &[u8],
+    raw: &Pieces,
+    patience: &Patience,
 ) -> Result<Option<Delivery>, ClientError> {
+    let mut out = Vec::new();
     loop {
         match session.next_action()? {
-            Action::Write(lines) => write(io, session.server(), lines.as_bytes(), "a command").await?,
-            Action::WriteMessage { stuffed: true } => write(io, session.server(), &stuffed(raw), "data").await?,
-            Action::WriteMessage { stuffed: false } => write(io, session.server(), raw, "data").await?,
-            Action::Hear { stage, within } => hear(io, session, stage, within).await?,
+            Action::Write(lines) => out.extend_from_slice(lines.as_bytes()),
+            Action::WriteMessage { stuffed } => {
+                let wait = patience.left(END_OF_DATA, limits::END_OF_DATA_TIMEOUT);
+                let written = write_message(io, session.server(), std::mem::take(&mut out), raw, stuffed);
+                timeout(wait, written).await.map_err(|_| silent(session.server(), "data", wait))??;
+            }
+            Action::Hear { stage, within } => {
+                if !out.is_empty() {
+                    write(io, session.server(), &std::mem::take(&mut out), "a command").await?;
+                }
+                hear(io, session, stage, patience.left(stage, within)).await?;
+            }
             Action::Handshake | Action::Ready => return Ok(None),
             Action::Done(delivery) => return Ok(Some(delivery)),
         }
     }
+}
+
+fn silent(server: &str, stage: &'static str, within: Duration) -> ClientError {
+    ClientError::Silent { server: server.to_owned(), stage, within }
+}
+
+/// `out` are commands that go before it. Small pieces travel together, large ones are not copied.
+async fn write_message<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    server: &str,
+    mut out: Vec<u8>,
+    raw: &Pieces,
+    stuffed: bool,
+) -> Result<(), ClientError> {
+    let mut stuffing = stuffed.then(Stuffing::new);
+    for piece in raw.as_slice().iter().flat_map(|piece| piece.chunks(limits::WRITE_OCTETS)) {
+        match &mut stuffing {
+            Some(stuffing) => stuffing.put(piece, &mut out),
+            None if out.len() + piece.len() <= limits::WRITE_OCTETS => out.extend_from_slice(piece),
+            None => {
+                write_some(io, server, &out, "data").await?;
+                out.clear();
+                write_some(io, server, piece, "data").await?;
+            }
+        }
+        if out.len() >= limits::WRITE_OCTETS {
+            write_some(io, server, &out, "data").await?;
+            out.clear();
+        }
+    }
+    if let Some(stuffing) = stuffing {
+        stuffing.end(&mut out);
+    }
+    write(io, server, &out, "data").await
 }
 
 async fn connect(target: &Target) -> Result<TcpStream, ClientError> {
@@ -182,20 +305,28 @@ async fn handshake(target: &Target, tcp: TcpStream) -> Result<TlsStream<TcpStrea
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(
+/// A large message over a slow line takes long; what must not be long is standing still.
+async fn write_some<S: AsyncWrite + Unpin>(
     io: &mut S,
     server: &str,
     octets: &[u8],
     stage: &'static str,
 ) -> Result<(), ClientError> {
     let within = limits::REPLY_TIMEOUT;
-    let silent = |_| ClientError::Silent { server: server.to_owned(), stage, within };
-    let closed = |_| ClientError::Closed { server: server.to_owned(), stage };
-    // a large message over a slow line takes long; what must not be long is standing still
-    for piece in octets.chunks(64 * 1024) {
-        timeout(within, io.write_all(piece)).await.map_err(silent)?.map_err(closed)?;
-    }
-    timeout(within, io.flush()).await.map_err(silent)?.map_err(closed)
+    let done = timeout(within, io.write_all(octets)).await.map_err(|_| silent(server, stage, within))?;
+    done.map_err(|_| ClientError::Closed { server: server.to_owned(), stage })
+}
+
+async fn write<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    server: &str,
+    octets: &[u8],
+    stage: &'static str,
+) -> Result<(), ClientError> {
+    write_some(io, server, octets, stage).await?;
+    let within = limits::REPLY_TIMEOUT;
+    let done = timeout(within, io.flush()).await.map_err(|_| silent(server, stage, within))?;
+    done.map_err(|_| ClientError::Closed { server: server.to_owned(), stage })
 }
 
 async fn hear<S: AsyncRead + Unpin>(

@@ -7,7 +7,7 @@
 use crate::client::ClientError;
 use crate::{Reply, limits};
 use bytes::{Buf, BytesMut};
-use mail::{Body, Envelope, Recipient, Return};
+use mail::{Body, Envelope, Pieces, Recipient, Return};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -57,10 +57,10 @@ pub struct Form {
 }
 
 impl Form {
-    pub fn of(raw: &[u8]) -> Form {
-        let mut form = Form { not_for_data: None, eight_bit: !raw.is_ascii() };
+    pub fn of(raw: &Pieces) -> Form {
+        let mut form = Form { not_for_data: None, eight_bit: raw.as_slice().iter().any(|piece| !piece.is_ascii()) };
         let mut before = 0;
-        for byte in raw {
+        for byte in raw.as_slice().iter().flatten() {
             match (before, *byte) {
                 (b'\r', b'\n') => {}
                 (b'\r', _) => form.not_for_data = Some("a bare CR"),
@@ -72,7 +72,11 @@ impl Form {
             }
             before = *byte;
         }
-        form.not_for_data = (!raw.is_empty() && !raw.ends_with(b"\r\n")).then_some("no line end at its end");
+        form.not_for_data = match before {
+            b'\r' => Some("a bare CR"),
+            b'\n' => None,
+            _ => (!raw.is_empty()).then_some("no line end at its end"),
+        };
         form
     }
 }
@@ -464,7 +468,9 @@ mod tests {
                 Ok(Action::Ready) if begun => return log + "(ready)\n",
                 Ok(Action::Ready) => {
                     begun = true;
-                    if let Err(e) = session.begin(envelope, raw.len(), || Form::of(raw)) {
+                    if let Err(e) =
+                        session.begin(envelope, raw.len(), || Form::of(&bytes::Bytes::copy_from_slice(raw).into()))
+                    {
                         return log + &format!("{e}\n");
                     }
                 }

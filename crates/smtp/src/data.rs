@@ -81,21 +81,31 @@ impl DataReceiver {
     }
 }
 
-/// What a sender writes after 354 (RFC 5321 §4.5.2); only CRLF begins a line. The caller has made sure that the
-/// message ends in CRLF or is empty.
-pub(crate) fn stuffed(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len() + 64);
-    let (mut start, mut before) = (true, 0u8);
-    for byte in raw {
-        if start && *byte == b'.' {
-            out.push(b'.');
-        }
-        out.push(*byte);
-        start = *byte == b'\n' && before == b'\r';
-        before = *byte;
+/// What a sender writes after 354 (RFC 5321 §4.5.2), piece by piece; only CRLF begins a line. The caller has made sure
+/// that the message ends in CRLF or is empty.
+pub(crate) struct Stuffing {
+    line_start: bool,
+    before: u8,
+}
+
+impl Stuffing {
+    pub(crate) fn new() -> Stuffing {
+        Stuffing { line_start: true, before: 0 }
     }
-    out.extend_from_slice(b".\r\n");
-    out
+    /// Appends the octets with the dots that SMTP adds.
+    pub(crate) fn put(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        for byte in octets {
+            if self.line_start && *byte == b'.' {
+                out.push(b'.');
+            }
+            out.push(*byte);
+            self.line_start = *byte == b'\n' && self.before == b'\r';
+            self.before = *byte;
+        }
+    }
+    pub(crate) fn end(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b".\r\n");
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +113,14 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
+
+    /// In pieces of every length up to five, so that a piece ends anywhere.
+    fn stuffed(raw: &[u8]) -> Vec<u8> {
+        let (mut stuffing, mut out) = (Stuffing::new(), Vec::new());
+        raw.chunks(1 + raw.len() % 5).for_each(|piece| stuffing.put(piece, &mut out));
+        stuffing.end(&mut out);
+        out
+    }
 
     fn receive(wire: &[u8]) -> Option<(Vec<u8>, usize)> {
         let mut receiver = DataReceiver::new(1 << 20);

@@ -28,3 +28,9 @@ pub const PIPELINED_MAX: usize = 100;
 pub const REPLY_LINES_MAX: usize = 100;
 /// Octets of one reply; a long EHLO has one thousand.
 pub const REPLY_OCTETS_MAX: usize = 64 * 1024;
+/// RFC 8305 §5: an address that has not answered by then gets company.
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// A host that took the connection and has not greeted and shaken hands by then; a healthy one needs well under a second.
+pub const NEXT_GREETING_AFTER: Duration = Duration::from_secs(3);
+/// Octets of a message that are written at once: four TLS records (RFC 8446 §5.1).
+pub const WRITE_OCTETS: usize = 64 * 1024;

@@ -92,6 +92,26 @@ fn target(authority: &Authority, address: std::net::SocketAddr, name: &str, iden
     }
 }
 
+/// A port on which nobody listens, a host that takes the connection and never greets, one with a wrong name, the right one.
+#[tokio::test]
+async fn the_first_address_that_takes_us_is_used() {
+    let authority = Authority::new();
+    let (right, keeper) = server(&authority).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let to = |address| target(&authority, address, "mx.example", None);
+    let targets = [to(refused), to(silent.local_addr().unwrap()), to(right)];
+    let began = std::time::Instant::now();
+    let mut connection = Connection::open_first(&targets).await.unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    connection.send(&Envelope::new("a@b.example", ["c@d.example"]), b"x").await.unwrap();
+    assert_eq!(keeper.messages.lock().unwrap().len(), 1);
+    let wrong = target(&authority, right, "other.example", None);
+    assert!(Connection::open_first(&[wrong.clone(), to(right)]).await.is_ok(), "a wrong name makes way");
+    assert!(matches!(Connection::open_first(&[to(refused), wrong]).await, Err(Some(_))));
+    assert!(matches!(Connection::open_first(&[]).await, Err(None)));
+}
+
 #[tokio::test]
 async fn any_octets_arrive_as_they_left() {
     let authority = Authority::new();
