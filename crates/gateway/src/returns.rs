@@ -24,18 +24,25 @@ pub(crate) enum Said {
 /// Open connections by tenant.
 #[derive(Default)]
 pub(crate) struct Connections {
-    lanes: Mutex<HashMap<TenantId, ([u8; 32], Arc<Lane>)>>,
+    ways: Mutex<HashMap<TenantId, Way>>,
+}
+
+/// To the host and with the certificate of which this is the digest.
+struct Way {
+    of: [u8; 32],
+    lane: Arc<Lane>,
 }
 
 impl Connections {
     /// The lane of a tenant's present certificate and host; that of earlier ones is dropped.
     fn lane(&self, connected: &Connected) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lanes.entry(connected.tenant.id).or_insert_with(|| (connected.way_back, Arc::default()));
-        if known.0 != connected.way_back {
-            *known = (connected.way_back, Arc::default());
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Way { of: connected.way_back, lane: Arc::default() };
+        let way = ways.entry(connected.tenant.id).or_insert_with(fresh);
+        if way.of != connected.way_back {
+            *way = fresh();
         }
-        known.1.clone()
+        way.lane.clone()
     }
 }
 
