@@ -128,7 +128,7 @@ async fn post_delivery(work: &mut Work<'_>, admin: &Identity, policy: &Policy) -
 /// The tenant as the store keeps it: secrets and label stay, what Microsoft says is read anew.
 async fn described(work: &Work<'_>, app: &Identity, organization: &Organization, policy: Policy) -> Result<Tenant> {
     let domains = accepted_domain::domains_of(work, app).await?;
-    let return_host = accepted_domain::return_host(work, app, &organization.default_domain).await?;
+    let return_host = accepted_domain::return_host(work.client, app, &organization.default_domain).await?;
     let mut tenant = match work.store.tenant(app.tenant()).await? {
         Some(known) => {
             Tenant { domains, return_host, display_name: organization.display_name.clone(), policy, ..known }

@@ -10,6 +10,7 @@ mod carry_out;
 mod connect;
 mod disconnect;
 mod heal;
+mod host;
 mod look;
 mod measured;
 mod plan;

@@ -8,7 +8,7 @@ use crate::look::{graded, plan_as_applied};
 use crate::plan::{self, Plan};
 use crate::tell::{Memory, tell};
 use crate::work::Work;
-use crate::{Result, Settings, SignIn, Wish, heal::heal, limits, probe};
+use crate::{Result, Settings, SignIn, Wish, heal::heal, host, limits, probe};
 use m365::Client;
 use serde_json::json;
 use std::collections::HashMap;
@@ -28,6 +28,8 @@ pub struct Rhythm {
     pub probe: Duration,
     /// A probe that has not come back by then is lost.
     pub probe_patience: Duration,
+    /// The host that takes mail back.
+    pub host: Duration,
 }
 
 /// What one look at a tenant saw.
@@ -80,7 +82,7 @@ pub async fn watch(client: Client, store: Store, settings: Settings, rhythm: Rhy
 }
 
 impl Doors {
-    /// Until the tenant is gone or no longer routed. The three signals go their own ways: a feed that is throttled and
+    /// Until the tenant is gone or no longer routed. The signals go their own ways: a feed that is throttled and
     /// a probe that does not come back keep nobody from looking.
     async fn follow(&self, id: TenantId) {
         let news = Notify::new();
@@ -88,6 +90,7 @@ impl Doors {
             () = self.follow_feed(id, &news) => {}
             () = self.follow_state(id, &news) => {}
             () = self.follow_probes(id) => {}
+            () = self.follow_host(id) => {}
         }
     }
 
@@ -139,6 +142,23 @@ impl Doors {
             }
             let probing = async { if self.is_ours_to_watch(id).await? { self.probe(id).await } else { Ok(()) } };
             let _ = in_time(id, "the probes", probing).await;
+        }
+    }
+
+    async fn follow_host(&self, id: TenantId) {
+        loop {
+            tokio::time::sleep(self.rhythm.host).await;
+            if !self.is_routed(id).await {
+                return;
+            }
+            let reading = async {
+                if self.is_ours_to_watch(id).await? {
+                    host::refresh(id, &self.client, &self.store).await
+                } else {
+                    Ok(())
+                }
+            };
+            let _ = in_time(id, "reading the host that takes mail back", reading).await;
         }
     }
 

@@ -43,7 +43,7 @@ pub(crate) async fn hand_back(
     raw: &Pieces,
 ) -> HandedBack {
     let (tenant, id) = (attributed.id(), &received.id);
-    let said = match offer(house, &attributed.connected, &received.envelope, raw, &received.patience()).await {
+    let said = match offer(house, &attributed.connected, &received.envelope, raw, &received.deadlines()).await {
         Ok(said) => said,
         Err(fault) => {
             return HandedBack {

@@ -11,7 +11,7 @@ use crate::{limits, replies};
 use bytes::Bytes;
 use mail::{Envelope, HeaderSection, Recipient};
 use rustls_pki_types::CertificateDer;
-use smtp::{Handler, Patience, Reply};
+use smtp::{Deadlines, Handler, Reply};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,8 +38,8 @@ pub(crate) struct Received {
 
 impl Received {
     /// How long Exchange Online can be waited for on the way back.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience { commands: self.whole + self.budget, end_of_data: self.whole + limits::ANSWER_BY }
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines { commands: self.whole + self.budget, end_of_data: self.whole + limits::ANSWER_BY }
     }
     /// When checking has to end, so that there is time to hand back; half the budget where that is small.
     pub(crate) fn judged_by(&self) -> Instant {

@@ -8,7 +8,7 @@ use crate::house::House;
 use crate::limits;
 use crate::returns::offer;
 use crate::serve::{GatewayError, Settings};
-use smtp::{Patience, Reply};
+use smtp::{Deadlines, Reply};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         &marks,
         &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())),
     );
-    let said = offer(house, &connected, &hold.envelope, &raw, &Patience::usual())
+    let said = offer(house, &connected, &hold.envelope, &raw, &Deadlines::usual())
         .await
         .map_err(|fault| GatewayError::Return(fault.alert().2))?;
     let waiting: Vec<usize> = (0..said.len()).filter(|n| said[*n].meaning() != Meaning::Taken).collect();

@@ -7,7 +7,7 @@ use crate::lane::Lane;
 use crate::tenants::Connected;
 use crate::{limits, replies};
 use mail::{Envelope, Pieces};
-use smtp::{ClientError, Connection, Patience, Reply, Target};
+use smtp::{ClientError, Connection, Deadlines, Reply, Target};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,15 +53,15 @@ pub(crate) async fn offer(
     connected: &Connected,
     envelope: &Envelope,
     raw: &Pieces,
-    patience: &Patience,
+    by: &Deadlines,
 ) -> Result<Vec<Said>, Fault> {
     let lane = house.connections.lane(connected);
-    let _room = tokio::time::timeout_at(patience.commands.into(), lane.room()).await.map_err(|_| late())?;
+    let _room = tokio::time::timeout_at(by.commands.into(), lane.room()).await.map_err(|_| late())?;
     let mut said: Vec<Option<Said>> = vec![None; envelope.recipients.len()];
     for part in portions(envelope) {
         let portion =
             Envelope { recipients: part.iter().map(|n| envelope.recipients[*n].clone()).collect(), ..envelope.clone() };
-        match transaction(house, connected, &lane, &portion, raw, patience).await {
+        match transaction(house, connected, &lane, &portion, raw, by).await {
             Ok(replies) => part.iter().zip(replies).for_each(|(n, reply)| said[*n] = Some(Said::Answer(reply))),
             Err(fault) if said.iter().all(Option::is_none) => return Err(fault),
             Err(fault) => part
@@ -99,7 +99,7 @@ async fn transaction(
     lane: &Lane,
     envelope: &Envelope,
     raw: &Pieces,
-    patience: &Patience,
+    by: &Deadlines,
 ) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
     let replies = |delivery: &smtp::Delivery| {
@@ -113,7 +113,7 @@ async fn transaction(
         replies
     };
     while let Some(mut kept) = lane.take() {
-        match kept.offer(envelope, raw, patience).await {
+        match kept.offer(envelope, raw, by).await {
             Ok(delivery) => {
                 lane.put(kept);
                 return Ok(replies(&delivery));
@@ -123,8 +123,8 @@ async fn transaction(
         }
     }
     let mut fresh =
-        tokio::time::timeout_at(patience.commands.into(), open(house, connected, lane)).await.map_err(|_| late())??;
-    let delivery = fresh.offer(envelope, raw, patience).await.map_err(|e| unreachable(&e))?;
+        tokio::time::timeout_at(by.commands.into(), open(house, connected, lane)).await.map_err(|_| late())??;
+    let delivery = fresh.offer(envelope, raw, by).await.map_err(|e| unreachable(&e))?;
     lane.put(fresh);
     Ok(replies(&delivery))
 }

@@ -77,6 +77,8 @@ struct WatchSection {
     probe_secs: u64,
     /// A probe that has not come back by then is lost.
     probe_patience_secs: u64,
+    /// Seconds between two readings of the host that takes a tenant's mail back.
+    host_secs: u64,
 }
 
 impl Default for WatchSection {
@@ -84,7 +86,7 @@ impl Default for WatchSection {
     /// enough for a person. A probe an hour is noticed by nobody but us; in the field its round trip takes seconds, under
     /// a backlog of Microsoft's minutes.
     fn default() -> WatchSection {
-        WatchSection { every_secs: 300, feed_secs: 60, probe_secs: 3600, probe_patience_secs: 600 }
+        WatchSection { every_secs: 300, feed_secs: 60, probe_secs: 3600, probe_patience_secs: 600, host_secs: 86_400 }
     }
 }
 
@@ -96,6 +98,7 @@ impl WatchSection {
             feed: secs(self.feed_secs),
             probe: secs(self.probe_secs),
             probe_patience: secs(self.probe_patience_secs),
+            host: secs(self.host_secs),
         }
     }
 }

@@ -67,20 +67,20 @@ impl ClientError {
     }
 }
 
-/// How long a caller can wait, beside the time-outs of each step.
+/// Until when a caller can wait, beside the time-outs of each step.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Deadlines {
     /// For every answer but the last one.
     pub commands: Instant,
     /// For the octets to be written and the answer to them.
     pub end_of_data: Instant,
 }
 
-impl Patience {
+impl Deadlines {
     /// As long as each step may take by itself.
-    pub fn usual() -> Patience {
+    pub fn usual() -> Deadlines {
         let long = Instant::now() + limits::COMMAND_TIMEOUT;
-        Patience { commands: long, end_of_data: long }
+        Deadlines { commands: long, end_of_data: long }
     }
     fn left(&self, stage: &str, within: Duration) -> Duration {
         let until = if stage == END_OF_DATA { self.end_of_data } else { self.commands };
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     async fn over(target: &Target, mut tcp: TcpStream) -> Result<Connection, ClientError> {
-        let (patience, nothing) = (Patience::usual(), Pieces::default());
+        let (patience, nothing) = (Deadlines::usual(), Pieces::default());
         let mut session = ClientSession::new(&target.server_name, &target.helo, true);
         drive(&mut tcp, &mut session, &nothing, &patience).await?;
         let mut tls = handshake(target, tcp).await?;
@@ -161,7 +161,7 @@ impl Connection<TcpStream> {
         }
         let mut tcp = connect(target).await?;
         let mut session = ClientSession::new(&target.server_name, &target.helo, false);
-        drive(&mut tcp, &mut session, &Pieces::default(), &Patience::usual()).await?;
+        drive(&mut tcp, &mut session, &Pieces::default(), &Deadlines::usual()).await?;
         Ok(Connection { io: tcp, session, used: false, idle_since: Instant::now() })
     }
 }
@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A small message in one piece, without hurry; see [`Connection::offer`].
     pub async fn send(&mut self, envelope: &Envelope, raw: &[u8]) -> Result<Delivery, ClientError> {
-        self.offer(envelope, &bytes::Bytes::copy_from_slice(raw).into(), &Patience::usual()).await
+        self.offer(envelope, &bytes::Bytes::copy_from_slice(raw).into(), &Deadlines::usual()).await
     }
 
     /// Offers one message. `Err` leaves the connection unusable.
@@ -185,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         envelope: &Envelope,
         raw: &Pieces,
-        patience: &Patience,
+        patience: &Deadlines,
     ) -> Result<Delivery, ClientError> {
         if self.used {
             self.still_quiet().await?;
@@ -219,7 +219,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     session: &mut ClientSession,
     raw: &Pieces,
-    patience: &Patience,
+    patience: &Deadlines,
 ) -> Result<Option<Delivery>, ClientError> {
     let mut out = Vec::new();
     loop {

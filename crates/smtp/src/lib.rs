@@ -14,7 +14,7 @@ pub mod server;
 mod session;
 pub mod tls;
 
-pub use client::{ClientError, Connection, Patience, Target};
+pub use client::{ClientError, Connection, Deadlines, Target};
 pub use client_session::{Action, ClientSession, Delivery, Form};
 pub use data::DataReceiver;
 pub use reply::Reply;

@@ -218,8 +218,8 @@ pub(crate) fn not_ours(rows: &[m365::Row], zone: &str) -> Vec<String> {
 }
 
 /// The host that takes the tenant's mail: read, never derived (transport.md 1.4).
-pub(crate) async fn return_host(work: &Work<'_>, app: &Identity, default_domain: &str) -> Result<String> {
-    let records = work.client.graph_list(app, &format!("domains/{default_domain}/serviceConfigurationRecords")).await?;
+pub(crate) async fn return_host(client: &m365::Client, app: &Identity, default_domain: &str) -> Result<String> {
+    let records = client.graph_list(app, &format!("domains/{default_domain}/serviceConfigurationRecords")).await?;
     let host = records.iter().find_map(|r| r["mailExchange"].as_str()).map(|h| h.trim_end_matches('.').to_lowercase());
     host.ok_or_else(|| ControlError::Refused(format!("Microsoft names no mail host for {default_domain}")))
 }

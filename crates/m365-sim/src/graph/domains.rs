@@ -176,6 +176,13 @@ fn patch(request: &Request<'_>, name: &str) -> Answered {
             }
             d.supported_services = asked;
         }
+        // documented (Graph, "Update domain"): a verified domain becomes the default one, of which there is one
+        if request.body["isDefault"] == true {
+            if !t.domains.iter().any(|d| d.id == name && d.is_verified) {
+                return Err(Refusal::bad("An unverified domain cannot be the default one."));
+            }
+            t.domains.iter_mut().for_each(|d| d.is_default = d.id == name);
+        }
         request.audit(t, "Update domain", name, &request.body);
         Ok(Answer::Empty)
     })

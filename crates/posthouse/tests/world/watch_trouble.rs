@@ -127,6 +127,20 @@ async fn a_disconnecting_that_was_refused_leaves_the_tenant_watched() {
     mail_flows(&world, "refused").await;
 }
 
+/// Where mail goes back to is Microsoft's to say, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_that_takes_mail_back_is_read_again() {
+    let mut world = World::connected().await;
+    let host = |world: &World| world.json(&["tenant", "list"])[0]["return_host"].clone();
+    let before = host(&world);
+    rhythm(&mut world, "every_secs = 3600\nhost_secs = 1").await;
+    graph(&world, 0, BY, "PATCH", "/domains/contoso.onmicrosoft.com", json!({"isDefault": true})).await;
+    until("another host", async || host(&world) != before).await;
+    mail_flows(&world, "moved").await;
+    let acts = world.json(&["audit", "list"]).to_string();
+    assert!(acts.contains("mail goes back to contoso-onmicrosoft"), "{acts}");
+}
+
 /// Looks until so many more were written down.
 async fn looks(world: &World, many: usize) {
     let mut seen = std::collections::BTreeSet::new();
