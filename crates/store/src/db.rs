@@ -3,11 +3,13 @@
 //! Two writers on purpose: what must survive a power cut before we answer (`durable`, synchronous=FULL)
 //! and the journal (`quick`, synchronous=NORMAL: survives a killed process, not a cut cable).
 
+use crate::journal::{ToWrite, write_journal};
 use crate::{Bodies, Result, StoreError, key::Key, limits};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Schema steps in order; the number of those done stands in `PRAGMA user_version`.
 const MIGRATIONS: &[&str] = &[
@@ -24,6 +26,7 @@ pub struct Store {
     pub(crate) durable: SqlitePool,
     pub(crate) quick: SqlitePool,
     pub(crate) read: SqlitePool,
+    pub(crate) journal: mpsc::Sender<ToWrite>,
     pub(crate) bodies: Bodies,
     pub(crate) key: Arc<Key>,
     pub(crate) data_dir: Arc<Path>,
@@ -58,7 +61,9 @@ impl Store {
         migrate(&durable).await?;
         let quick = pool(options.clone().synchronous(SqliteSynchronous::Normal), 1).await?;
         let read = pool(options, limits::READERS).await?;
-        let store = Store { durable, quick, read, bodies, key, data_dir: data_dir.into() };
+        let (journal, entries) = mpsc::channel(limits::JOURNAL_ROWS_TOGETHER);
+        tokio::spawn(write_journal(quick.clone(), entries));
+        let store = Store { durable, quick, read, journal, bodies, key, data_dir: data_dir.into() };
         let known = store.held(None).await?.into_iter().map(|h| h.id).collect();
         store.bodies.sweep(&known);
         Ok(store)

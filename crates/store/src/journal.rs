@@ -3,8 +3,9 @@
 use crate::db::{from_json, to_json};
 use crate::{Result, Store, StoreError, limits};
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 use tenant::{Direction, TenantId};
+use tokio::sync::{mpsc, oneshot};
 
 /// How a journey ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,22 +118,63 @@ impl Default for JourneyFilter {
     }
 }
 
+/// An entry as it is stored.
+pub(crate) struct Row {
+    id: String,
+    tenant: Option<String>,
+    started: i64,
+    message_id: Option<String>,
+    addresses: String,
+    probe: Option<String>,
+    json: String,
+}
+
+impl Row {
+    fn of(entry: &JourneyEntry) -> Result<Row> {
+        let all = std::iter::once(&entry.sender).chain(&entry.recipients);
+        Ok(Row {
+            id: entry.id.clone(),
+            tenant: entry.tenant.map(|t| t.to_string()),
+            started: entry.started.as_millisecond(),
+            message_id: entry.message_id.clone(),
+            addresses: all.fold(String::new(), |all, a| all + " " + &a.to_lowercase()),
+            probe: entry.probe.clone(),
+            json: to_json(entry)?,
+        })
+    }
+}
+
+pub(crate) type ToWrite = (Row, oneshot::Sender<Result<()>>);
+
+/// Until the last handle of the store is gone.
+pub(crate) async fn write_journal(pool: SqlitePool, mut entries: mpsc::Receiver<ToWrite>) {
+    let mut together = Vec::new();
+    while entries.recv_many(&mut together, limits::JOURNAL_ROWS_TOGETHER).await > 0 {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "INSERT OR REPLACE INTO journeys(id,tenant,started,message_id,addresses,probe,json) ",
+        );
+        let (rows, waiting): (Vec<Row>, Vec<_>) = together.drain(..).unzip();
+        sql.push_values(&rows, |mut to, row| {
+            to.push_bind(&row.id).push_bind(&row.tenant).push_bind(row.started).push_bind(&row.message_id);
+            to.push_bind(&row.addresses).push_bind(&row.probe).push_bind(&row.json);
+        });
+        let done = sql.build().execute(&pool).await;
+        for waits in waiting {
+            let told = done.as_ref().map(|_| ()).map_err(|e| StoreError::Journal(e.to_string()));
+            // who no longer waits has gone on
+            let _ = waits.send(told);
+        }
+    }
+}
+
 impl Store {
+    /// Written when this returns. Entries that come at the same time are written together: one transaction costs as much
+    /// for many as for one.
     pub async fn put_journey(&self, entry: &JourneyEntry) -> Result<()> {
-        let addresses = std::iter::once(&entry.sender)
-            .chain(&entry.recipients)
-            .fold(String::new(), |all, a| all + " " + &a.to_lowercase());
-        sqlx::query("INSERT OR REPLACE INTO journeys(id,tenant,started,message_id,addresses,probe,json) VALUES($1,$2,$3,$4,$5,$6,$7)")
-            .bind(&entry.id)
-            .bind(entry.tenant.map(|t| t.to_string()))
-            .bind(entry.started.as_millisecond())
-            .bind(&entry.message_id)
-            .bind(addresses)
-            .bind(&entry.probe)
-            .bind(to_json(entry)?)
-            .execute(&self.quick)
-            .await?;
-        Ok(())
+        let (written, heard) = oneshot::channel();
+        let gone = || StoreError::Corrupt("the journal's writer has ended".into());
+        self.journal.send((Row::of(entry)?, written)).await.map_err(|_| gone())?;
+        heard.await.map_err(|_| gone())?
     }
 
     /// Deletes journeys and alerts that are older; returns how many.

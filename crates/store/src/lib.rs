@@ -43,6 +43,8 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     #[error("{what}: {source}")]
     File { what: String, source: std::io::Error },
+    #[error("the journal was not written: {0}")]
+    Journal(String),
     #[error("{0}")]
     Corrupt(String),
 }

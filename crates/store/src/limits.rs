@@ -20,3 +20,5 @@ pub const PLAN_DAYS_MAX: i64 = 30;
 pub const NOTICES_PER_HOUR: i64 = 60;
 /// Held messages whose time is over that are deleted in one go: each is a file.
 pub const EXPIRED_AT_ONCE: u32 = 500;
+/// Journal entries that are written together: as many as journeys can be under way; more would make the first wait.
+pub const JOURNAL_ROWS_TOGETHER: usize = 64;
