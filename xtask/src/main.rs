@@ -12,6 +12,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test [ARGS]                                  run every test; installs what a test needs and is missing
   lint                                         format, clippy with warnings denied
   bench [journey|directory]                    the benchmarks of docs/performance.md; without a name the journey
+  bench peers [--quick] [--write]              Posthouse beside Postfix and Rspamd on the same work
+  bench growth [--quick] [--write]             as messages, sessions and the journal grow
+  bench instructions [--write]                 of one message, by callgrind, against what cannot be avoided
 ";
 
 fn main() -> ExitCode {
@@ -58,8 +61,35 @@ fn bench(args: &[String]) -> Result<(), String> {
             cargo(&["bench", CARGO_FLAG, "--package", "posthouse", "--bench", "directory"], args)
         }
         Some((name, args)) if name == "journey" => journey(args),
+        Some((name, more)) if ["peers", "growth", "instructions"].contains(&name.as_str()) => {
+            measured(name, more, args)
+        }
         _ => journey(args),
     }
+}
+
+/// Those of `crates/bench`, which measures the release binary from outside.
+fn measured(name: &str, more: &[String], args: &[String]) -> Result<(), String> {
+    let system = |wanted: &str| {
+        let chosen: Vec<_> = more.windows(2).filter(|w| w[0] == "--system").map(|w| w[1].as_str()).collect();
+        chosen.is_empty() || chosen.contains(&wanted)
+    };
+    if name == "peers" && (system("postfix") || system("postfix-rspamd")) {
+        have_program("/usr/sbin/postconf", "postfix")?;
+        if system("postfix-rspamd") {
+            have_program("/usr/bin/rspamd", "rspamd")?;
+        }
+    }
+    let mut release = vec!["build", "--release", CARGO_FLAG, "--package", "posthouse", "--package", "bench"];
+    if name == "instructions" {
+        have_program("valgrind", "valgrind")?;
+        // callgrind names functions by their symbols, which the product is shipped without
+        release.extend(["--config", "profile.release.package.posthouse.strip=\"none\""]);
+    }
+    cargo(&release, &[])?;
+    let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let posthouse = format!("{target}/release/posthouse");
+    run(Command::new(format!("{target}/release/bench")).args(["--posthouse", &posthouse]).args(args))
 }
 
 fn journey(args: &[String]) -> Result<(), String> {
@@ -82,7 +112,15 @@ fn have_program(program: &str, package: &str) -> Result<(), String> {
     }
     eprintln!("xtask: `{program}` is missing: installing the Debian package {package}");
     run(Command::new("apt-get").args(["update", "-q"]))?;
-    run(Command::new("apt-get").args(["install", "-qy", "--no-install-recommends", package]))
+    if package == "postfix" {
+        // with a configuration of its own it would start and listen on port 25
+        let preset = "echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections";
+        run(Command::new("sh").args(["-c", preset]))?;
+    }
+    let mut install = Command::new("apt-get");
+    // run level 1: what is installed is not started (invoke-rc.d(8))
+    install.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    run(install.args(["install", "-qy", "--no-install-recommends", package]))
 }
 
 fn cargo(args: &[&str], more: &[String]) -> Result<(), String> {
