@@ -33,15 +33,18 @@ async fn look(
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
-        let evidence = Evidence {
-            direction,
-            envelope: &received.envelope,
-            message: &message,
-            proofs: &proofs,
-            own_domains: &connected.tenant.domains,
-            people: &connected.people,
-        };
-        verdict::inspect(&evidence)
+        message.with_parts(|parts| {
+            let evidence = Evidence {
+                direction,
+                envelope: &received.envelope,
+                message: &message,
+                parts,
+                proofs: &proofs,
+                own_domains: &connected.tenant.domains,
+                people: &connected.people,
+            };
+            verdict::inspect(&evidence)
+        })
     };
     let panicked = || Fault::Inspection("a detector panicked".into());
     if !large {

@@ -145,15 +145,18 @@ impl Message {
         &self.anomalies
     }
 
-    /// Calls `look` with every part, nested messages included, up to the limits.
-    pub fn for_each_part(&self, mut look: impl FnMut(&Part<'_>)) {
-        if let Some(parsed) = parser().parse(&self.raw[..]) {
-            walk(parsed.root(), 0, &mut look);
+    /// Shows every part, nested messages included, up to the limits; decoded once, however many look.
+    pub fn with_parts<R>(&self, look: impl FnOnce(&[Part<'_>]) -> R) -> R {
+        let parsed = parser().parse(&self.raw[..]);
+        let mut parts = Vec::new();
+        if let Some(parsed) = &parsed {
+            walk(parsed.root(), 0, &mut parts);
         }
+        look(&parts)
     }
 }
 
-fn walk(message: MessageRef<'_>, depth: usize, look: &mut impl FnMut(&Part<'_>)) {
+fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
     for part in message.parts() {
         let content_type = part
             .content_type()
@@ -165,7 +168,7 @@ fn walk(message: MessageRef<'_>, depth: usize, look: &mut impl FnMut(&Part<'_>))
             PartKind::Multipart => Kind::Multipart,
             _ => Kind::Binary,
         };
-        let seen = Part {
+        parts.push(Part {
             content_type: content_type.unwrap_or_else(|| "text/plain".into()),
             file_name: part.attachment_name(),
             is_attachment: part.is_attachment(),
@@ -173,10 +176,9 @@ fn walk(message: MessageRef<'_>, depth: usize, look: &mut impl FnMut(&Part<'_>))
             decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },
             text: matches!(kind, Kind::Text | Kind::Html).then(|| part.text()).flatten(),
             depth,
-        };
-        look(&seen);
+        });
         if let Some(inner) = part.nested() {
-            walk(inner, depth + 1, look);
+            walk(inner, depth + 1, parts);
         }
     }
 }
@@ -196,14 +198,16 @@ fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
     if raw.contains(&0) {
         found.push(Anomaly::NulBytes);
     }
-    let (mut bare_lf, mut bare_cr, mut before) = (raw[0] == b'\n', false, raw[0]);
-    for byte in &raw[1..] {
-        bare_lf |= *byte == b'\n' && before != b'\r';
-        bare_cr |= before == b'\r' && *byte != b'\n';
-        before = *byte;
+    let (mut bare_lf, mut bare_cr) = (false, false);
+    for at in memchr::memchr2_iter(b'\r', b'\n', raw) {
+        if raw[at] == b'\n' {
+            bare_lf |= at == 0 || raw[at - 1] != b'\r';
+        } else {
+            bare_cr |= raw.get(at + 1) != Some(&b'\n');
+        }
     }
     found.extend(bare_lf.then_some(Anomaly::BareLf));
-    found.extend((bare_cr || before == b'\r').then_some(Anomaly::BareCr));
+    found.extend(bare_cr.then_some(Anomaly::BareCr));
     found
 }
 
@@ -223,16 +227,11 @@ mod tests {
         );
         assert_eq!(m.from(), [Address { display: "Jürgen".into(), address: "j@a.example".into() }]);
         assert_eq!((m.subject(), m.message_id()), (Some("Über".into()), Some("1@a.example".into())));
-        let mut seen = Vec::new();
-        m.for_each_part(|p| {
-            seen.push(format!(
-                "{:?} {} {:?} {}",
-                p.kind,
-                p.content_type,
-                p.file_name,
-                String::from_utf8_lossy(&p.decoded)
-            ))
-        });
+        let show = |p: &Part<'_>| {
+            let decoded = String::from_utf8_lossy(&p.decoded);
+            format!("{:?} {} {:?} {decoded}", p.kind, p.content_type, p.file_name)
+        };
+        let seen: Vec<String> = m.with_parts(|parts| parts.iter().map(show).collect());
         assert_eq!(
             seen,
             [

@@ -1,6 +1,6 @@
 //! All that a detector may look at.
 
-use mail::{Envelope, Message};
+use mail::{Envelope, Message, Part};
 use serde::{Deserialize, Serialize};
 use tenant::Direction;
 
@@ -30,6 +30,8 @@ pub struct Evidence<'a> {
     pub direction: Direction,
     pub envelope: &'a Envelope,
     pub message: &'a Message,
+    /// Of the message, those of nested ones included.
+    pub parts: &'a [Part<'a>],
     pub proofs: &'a Proofs,
     /// Accepted domains of the tenant, lower case.
     pub own_domains: &'a [String],

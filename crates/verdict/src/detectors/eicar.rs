@@ -25,7 +25,7 @@ pub fn test_file() -> String {
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    evidence.message.for_each_part(|part| {
+    for part in evidence.parts {
         let whole = part.kind != Kind::Multipart && part.kind != Kind::Message;
         if whole && is_test_file(&part.decoded) {
             let name = part.file_name.unwrap_or("without a name");
@@ -36,7 +36,7 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
                 details: vec![format!("{}, {} bytes, at depth {}", part.content_type, part.decoded.len(), part.depth)],
             });
         }
-    });
+    }
     found
 }
 

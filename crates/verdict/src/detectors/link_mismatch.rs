@@ -23,10 +23,7 @@ const CUSTOMER_SUFFIXES: [&str; 3] = ["onmicrosoft.com", "sharepoint.com", "mail
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    evidence.message.for_each_part(|part| {
-        if part.kind != Kind::Html {
-            return;
-        }
+    for part in evidence.parts.iter().filter(|p| p.kind == Kind::Html) {
         for (text, href) in links(part.text.as_deref().unwrap_or_default()) {
             if let Some(finding) = judge(evidence, &text, &href)
                 && found.len() < FINDINGS_MAX
@@ -35,7 +32,7 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
                 found.push(finding);
             }
         }
-    });
+    }
     found
 }
 

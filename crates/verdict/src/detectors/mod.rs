@@ -81,16 +81,19 @@ mod tests {
                 ..Default::default()
             };
             let envelope = mail::Envelope::new(sender, ["grace@contoso.example"]);
-            let evidence = Evidence {
-                direction: tenant::Direction::Inbound,
-                envelope: &envelope,
-                message: &message,
-                proofs: &proofs,
-                own_domains: &own,
-                people: &people,
-            };
+            let found = message.with_parts(|parts| {
+                inspect(&Evidence {
+                    direction: tenant::Direction::Inbound,
+                    envelope: &envelope,
+                    message: &message,
+                    parts,
+                    proofs: &proofs,
+                    own_domains: &own,
+                    people: &people,
+                })
+            });
             let seen: String =
-                inspect(&evidence).iter().map(|f| format!("{} {:?} {}\n", f.detector, f.severity, f.summary)).collect();
+                found.iter().map(|f| format!("{} {:?} {}\n", f.detector, f.severity, f.summary)).collect();
             let expect = dir.join("expect.txt");
             if std::env::var_os("UPDATE_EXPECT").is_some() {
                 std::fs::write(&expect, &seen).unwrap();
