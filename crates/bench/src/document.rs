@@ -26,7 +26,8 @@ impl Machine {
             let said = Command::new("git").args(args).output().ok().filter(|o| o.status.success());
             said.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
         };
-        let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
+        let dirty =
+            git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"]).is_some_and(|s| !s.is_empty());
         let commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".into());
         Ok(Machine {
             day: jiff::Timestamp::now().to_string().chars().take(10).collect(),

@@ -120,21 +120,7 @@ pub fn growth(args: &Growth, dir: &Path, posthouse: &Path) -> Result<()> {
                 break;
             }
             let point = measure(&world, posthouse, axis, x, &journal, seconds)?;
-            let f = &point.figures;
-            eprintln!(
-                "{} {}: {:.0}/s, answer {:.1}/{:.1} ms, {:.3} ms of CPU, {:.0} MiB, {} turned away, {} refused, {} broken, {} lost",
-                axis.shown(x),
-                axis.grows(),
-                f.per_second,
-                f.answer_p50_ms,
-                f.answer_p99_ms,
-                f.cpu_ms,
-                f.memory_mib,
-                f.turned_away,
-                f.refused,
-                f.broken,
-                f.lost
-            );
+            eprintln!("{} {}: {}", axis.shown(x), axis.grows(), point.figures);
             grown.points.push(point);
         }
     }
@@ -217,7 +203,7 @@ impl Grown {
             }
             let asked = axis == Axis::Journeys;
             text += &format!(
-                "| {} | delivered/s | MB/s | answer p50 / p99 ms | CPU ms a message | peak MiB | turned away |{}\n|---|---|---|---|---|---|---|{}\n",
+                "| {} | delivered/s | MB/s | answer p50 / p99 ms | CPU ms a message | peak MiB | turned away / broken |{}\n|---|---|---|---|---|---|---|{}\n",
                 axis.grows(),
                 if asked { " start ms | `explain` ms | `trace` ms | file MiB |" } else { "" },
                 if asked { "---|---|---|---|" } else { "" },
@@ -225,7 +211,7 @@ impl Grown {
             for p in self.of(axis) {
                 let f = &p.figures;
                 text += &format!(
-                    "| {} | {:.0} | {:.1} | {:.1} / {:.1} | {:.2} | {:.0} | {} |",
+                    "| {} | {:.0} | {:.1} | {:.1} / {:.1} | {:.2} | {:.0} | {} / {} |",
                     axis.shown(p.x),
                     f.per_second,
                     f.per_second * p.octets as f64 / 1e6,
@@ -234,6 +220,7 @@ impl Grown {
                     f.cpu_ms,
                     f.memory_mib,
                     f.turned_away,
+                    f.broken,
                 );
                 if let Some(a) = &p.asked {
                     text +=

@@ -48,6 +48,8 @@ pub fn instructions(args: &Instructions, dir: &Path, posthouse: &Path) -> Result
     let kept = args.keep.clone().unwrap_or_else(|| dir.join("callgrind"));
     std::fs::create_dir_all(&kept)?;
     let specimen = world.specimen(args.octets)?;
+    std::fs::write(dir.join("message.eml"), specimen.raw())?;
+    std::fs::write(dir.join("record.txt"), &world.signer.record)?;
     let whole = |messages: u32| -> Result<u64> {
         let file = kept.join(format!("posthouse-{messages}.out"));
         let data = dir.join(format!("callgrind-{messages}"));
@@ -70,7 +72,7 @@ pub fn instructions(args: &Instructions, dir: &Path, posthouse: &Path) -> Result
         whole: a_message(whole)?,
         parts: Part::ALL
             .into_iter()
-            .map(|part| Ok((part, a_message(|count| of_part(part, count, args.octets, &kept))?)))
+            .map(|part| Ok((part, a_message(|count| of_part(part, count, dir, &kept))?)))
             .collect::<Result<_>>()?,
     };
     if args.json {
@@ -94,13 +96,13 @@ fn callgrind(file: &Path) -> Vec<String> {
 }
 
 /// This program again, doing one part so often.
-fn of_part(part: Part, count: u32, octets: usize, kept: &Path) -> Result<u64> {
+fn of_part(part: Part, count: u32, dir: &Path, kept: &Path) -> Result<u64> {
     let file = kept.join(format!("{part:?}-{count}.out"));
     let under = callgrind(&file);
     let own = std::env::current_exe()?;
     let mut command = Command::new(&under[0]);
     command.args(&under[1..]).arg(own).arg("part").arg(format!("{part:?}").to_lowercase());
-    command.arg(count.to_string()).arg(octets.to_string()).stdout(Stdio::null());
+    command.arg(count.to_string()).arg(dir.join("message.eml")).arg(dir.join("record.txt")).stdout(Stdio::null());
     let status = command.status().context("valgrind")?;
     ensure!(status.success(), "{part:?} ended with {status}");
     total(&file)

@@ -113,38 +113,12 @@ pub fn peers(args: &Peers, dir: &Path, posthouse: &Path) -> Result<()> {
                 };
                 warm_up(&world, &load, Duration::from_millis(1000))?;
                 let figures = run(&world, &running, &load)?;
-                eprintln!("{case}, round {round}, {system}: {}", brief(&figures));
+                eprintln!("{case}, round {round}, {system}: {figures}");
                 comparison.runs.push((case, *system, figures));
             }
         }
     }
     finish(args, &comparison)
-}
-
-fn brief(f: &Figures) -> String {
-    let mut text = format!(
-        "{:.0}/s, answer {:.1}/{:.1} ms, end to end {:.1}/{:.1} ms, {:.3} ms of CPU, {:.0} MiB, {:.0} % foreign",
-        f.per_second,
-        f.answer_p50_ms,
-        f.answer_p99_ms,
-        f.end_to_end_p50_ms,
-        f.end_to_end_p99_ms,
-        f.cpu_ms,
-        f.memory_mib,
-        f.foreign_percent
-    );
-    for (count, what) in [
-        (f.lost, "lost"),
-        (f.twice, "came twice"),
-        (f.refused, "refused"),
-        (f.turned_away, "turned away"),
-        (f.broken, "broken"),
-    ] {
-        if count > 0 {
-            text += &format!(", {count} {what}");
-        }
-    }
-    text
 }
 
 fn finish(args: &Peers, comparison: &Comparison) -> Result<()> {

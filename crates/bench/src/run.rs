@@ -36,6 +36,36 @@ pub struct Figures {
     pub refused: u32,
     pub turned_away: u32,
     pub broken: u32,
+    /// The first words of whoever did not take a message.
+    pub complaint: Option<String>,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.0}/s, answer {:.1}/{:.1} ms, end to end {:.1}/{:.1} ms, {:.3} ms of CPU, {:.0} MiB, {:.0} % foreign",
+            self.per_second,
+            self.answer_p50_ms,
+            self.answer_p99_ms,
+            self.end_to_end_p50_ms,
+            self.end_to_end_p99_ms,
+            self.cpu_ms,
+            self.memory_mib,
+            self.foreign_percent
+        )?;
+        let trouble = [
+            (self.lost, "lost"),
+            (self.twice, "came twice"),
+            (self.refused, "refused"),
+            (self.turned_away, "turned away"),
+            (self.broken, "broken"),
+        ];
+        for (count, what) in trouble.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        self.complaint.as_ref().map_or(Ok(()), |words| write!(f, " ({words})"))
+    }
 }
 
 fn next_run() -> u32 {
@@ -74,6 +104,7 @@ pub fn run(world: &World, running: &Running, load: &Load) -> Result<Figures> {
         refused: tally.refused,
         turned_away: tally.turned_away,
         broken: tally.broken,
+        complaint: tally.complaint,
     })
 }
 
