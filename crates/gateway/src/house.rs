@@ -8,6 +8,7 @@ use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
 use hickory_resolver::TokioResolver;
 use mail_auth::MessageAuthenticator;
+use smtp::tls::ClientJudge;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use store::{AlertKind, Probe, Severity, Store};
@@ -21,6 +22,7 @@ pub(crate) struct House {
     pub(crate) tenants: Tenants,
     pub(crate) resolver: TokioResolver,
     pub(crate) authenticator: MessageAuthenticator,
+    pub(crate) client_judge: ClientJudge,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
     pub(crate) journeys: Semaphore,
@@ -83,6 +85,7 @@ impl House {
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         Ok(Arc::new(House {
             tenants: Tenants::new(settings.roots.clone()),
+            client_judge: ClientJudge::new(settings.roots.clone())?,
             settings,
             store,
             resolver,

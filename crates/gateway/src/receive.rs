@@ -9,10 +9,12 @@ use crate::journey::journey;
 use crate::log::Log;
 use crate::{limits, replies};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use mail::{Envelope, HeaderSection, Recipient};
 use rustls_pki_types::CertificateDer;
 use smtp::{Deadlines, Handler, Reply};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -72,7 +74,7 @@ impl Session {
 
     fn judge(&self, chain: &[CertificateDer<'_>]) -> Trust {
         let settings = &self.house.settings;
-        if let Err(why) = smtp::tls::judge_client(chain, &settings.roots, &settings.microsoft_names) {
+        if let Err(why) = self.house.client_judge.judge(chain, &settings.microsoft_names) {
             return Trust::No(why);
         }
         let ip = self.peer.ip();
@@ -210,17 +212,19 @@ impl Handler for Session {
 
 /// One journey, its alert and its one journal entry. A panic ends this journey and nothing else.
 pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
-    let (inside, message) = (house.clone(), received.clone());
-    let walk = tokio::spawn(async move {
-        let mut log = Log::begin(&message);
-        let Some(_room) = inside.room(&message).await else {
-            return (Err(Stop::of(&Fault::Late("wait for room"), None, &message.id)), log);
+    // in a box: the journey's state is large, and it is moved twice
+    let walk = Box::pin(async {
+        let mut log = Log::begin(&received);
+        let Some(_room) = house.room(&received).await else {
+            return (Err(Stop::of(&Fault::Late("wait for room"), None, &received.id)), log);
         };
-        let walked = journey(&inside, &message, &mut log).await;
+        let walked = journey(&house, &received, &mut log).await;
         (walked, log)
     });
-    let (walked, mut log) =
-        walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
+    let (walked, mut log) = AssertUnwindSafe(walk)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
     let Ended { outcome, reply } = match walked {
         Ok(ended) => ended,
         Err(stop) => {

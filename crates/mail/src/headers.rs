@@ -96,7 +96,7 @@ impl<'a> Iterator for Fields<'a> {
 
 fn field_end(raw: &[u8], from: usize) -> usize {
     let mut at = from;
-    while let Some(line) = raw[at..].iter().position(|b| *b == b'\n') {
+    while let Some(line) = memchr::memchr(b'\n', &raw[at..]) {
         at += line + 1;
         if !matches!(raw.get(at), Some(b' ' | b'\t')) {
             return at;

@@ -67,26 +67,29 @@ pub fn client_config(roots: Arc<RootCertStore>, identity: Option<(&str, &str)>) 
     Ok(Arc::new(config))
 }
 
-/// Judges a client's chain as one judges a server's: complete, trusted, in time, and for one of `names`.
-/// Returns the name that it proves, or why it proves none.
-pub fn judge_client(
-    chain: &[CertificateDer<'_>],
-    roots: &Arc<RootCertStore>,
-    names: &[String],
-) -> Result<String, String> {
-    let Some((leaf, above)) = chain.split_first() else { return Err("no client certificate was shown".into()) };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider())
-        .build()
-        .map_err(|e| format!("no verifier: {e}"))?;
-    let mut why = "no name is expected of any client".to_owned();
-    for name in names {
-        let Ok(expected) = ServerName::try_from(name.as_str()) else { continue };
-        match verifier.verify_server_cert(leaf, above, &expected, &[], UnixTime::now()) {
-            Ok(_) => return Ok(name.clone()),
-            Err(e) => why = format!("the client certificate ({}) is not one of {name}: {e}", subject(leaf)),
-        }
+/// Judges clients' chains as one judges a server's: complete, trusted, in time, and for an expected name.
+#[derive(Clone, Debug)]
+pub struct ClientJudge(Arc<WebPkiServerVerifier>);
+
+impl ClientJudge {
+    pub fn new(roots: Arc<RootCertStore>) -> Result<ClientJudge, TlsError> {
+        let built = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+        built.map(ClientJudge).map_err(|e| TlsError::Certificate(format!("no trusted roots: {e}")))
     }
-    Err(why)
+
+    /// The name of `names` that the chain proves, or why it proves none.
+    pub fn judge(&self, chain: &[CertificateDer<'_>], names: &[String]) -> Result<String, String> {
+        let Some((leaf, above)) = chain.split_first() else { return Err("no client certificate was shown".into()) };
+        let mut why = "no name is expected of any client".to_owned();
+        for name in names {
+            let Ok(expected) = ServerName::try_from(name.as_str()) else { continue };
+            match self.0.verify_server_cert(leaf, above, &expected, &[], UnixTime::now()) {
+                Ok(_) => return Ok(name.clone()),
+                Err(e) => why = format!("the client certificate ({}) is not one of {name}: {e}", subject(leaf)),
+            }
+        }
+        Err(why)
+    }
 }
 
 fn subject(der: &CertificateDer<'_>) -> String {

@@ -164,7 +164,7 @@ async fn both_sides_prove_their_names() {
         let mut connection = Connection::open(&target(&authority, address, "mx.example", identity)).await.unwrap();
         connection.send(&Envelope::new("", ["c@d.example"]), b"").await.unwrap();
         let chain = std::mem::take(&mut *keeper.chain.lock().unwrap());
-        assert_eq!(tls::judge_client(&chain, &authority.roots, &names).is_ok(), proven);
+        assert_eq!(tls::ClientJudge::new(authority.roots.clone()).unwrap().judge(&chain, &names).is_ok(), proven);
     }
 }
 
