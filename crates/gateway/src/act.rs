@@ -49,7 +49,7 @@ pub(crate) async fn act(
                 HoldReason::Judged,
                 decided.decision.reasons.clone(),
             );
-            let id = hold_it(house, &hold, &received.raw)
+            let id = hold_it(house, &hold, received)
                 .await
                 .map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
             Ok(Action::Held(id))
@@ -124,9 +124,17 @@ pub(crate) fn new_hold(
 }
 
 /// Secrets that rode on the message do not rest on the disk: our own fields are taken off, and put on again at release.
-pub(crate) async fn hold_it(house: &House, hold: &NewHold, raw: &Bytes) -> Result<String, Fault> {
+pub(crate) async fn hold_it(house: &House, hold: &NewHold, received: &Received) -> Result<String, Fault> {
+    let by = received.deadlines();
+    // where some have it already, being late is better than a second copy for them
+    let due = if hold.reason == HoldReason::Judged { by.commands } else { by.end_of_data };
+    let raw = &received.raw;
     let bare = mail::apply(raw, &[own_fields_away(hold.probe)]);
-    house.store.hold(hold, &bare).await.map_err(|e| Fault::Store(e.to_string()))
+    match tokio::time::timeout_at(due.into(), house.store.hold(hold, &bare)).await {
+        Ok(held) => held.map_err(|e| Fault::Store(e.to_string())),
+        // whether it is held or not: when it comes again, it is the same one
+        Err(_) => Err(Fault::Late("act")),
+    }
 }
 
 /// The same message is the same hold, so that a retry after a lost answer stores nothing twice, and the parts into which

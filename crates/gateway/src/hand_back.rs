@@ -92,7 +92,7 @@ async fn hold_the_rest(
     let envelope = Envelope { recipients, ..received.envelope.clone() };
     let (reason, tenant) = (reason_of(left.iter().map(|n| &said[*n])), attributed.id());
     let hold = new_hold(attributed, received, message, envelope, reason, why);
-    let held = hold_it(house, &hold, &received.raw).await?;
+    let held = hold_it(house, &hold, received).await?;
     if let Some(fault) = left.iter().find_map(|n| said[*n].fault()) {
         house.raise(&Stop::of(&fault, Some(tenant), &received.id).alert).await;
     }

@@ -44,18 +44,19 @@ impl House {
     /// Never stops mail: an alert that cannot be written is in the log.
     pub(crate) async fn raise(&self, alert: &NewAlert) {
         tracing::warn!(kind = ?alert.kind, subject = %alert.subject, text = %alert.text, "alert");
-        if let Err(e) = self.store.raise_alert(alert.kind, alert.tenant, &alert.subject, &alert.text).await {
-            tracing::error!(error = %e, "an alert was not written");
-        }
+        let (store, kind, tenant) = (self.store.clone(), alert.kind, alert.tenant);
+        let (subject, text) = (alert.subject.clone(), alert.text.clone());
+        written_meanwhile("an alert", async move { store.raise_alert(kind, tenant, &subject, &text).await }).await;
     }
 
     /// Mail itself tells that somebody changed a rule of ours. What repeats within an hour is one alert.
     pub(crate) async fn tampered(&self, tenant: TenantId, subject: &str, text: &str) {
         tracing::warn!(%tenant, subject, text, "tampered");
-        let raised = self.store.raise_alert_of(Severity::High, AlertKind::Tampered, Some(tenant), subject, text).await;
-        if let Err(e) = raised {
-            tracing::error!(error = %e, "an alert was not written");
-        }
+        let (store, subject, text) = (self.store.clone(), subject.to_owned(), text.to_owned());
+        let raised = async move {
+            store.raise_alert_of(Severity::High, AlertKind::Tampered, Some(tenant), &subject, &text).await
+        };
+        written_meanwhile("an alert", raised).await;
     }
 
     /// A probe that we sent and still expect.
@@ -97,6 +98,19 @@ impl House {
             octets_under_way: AtomicUsize::new(0),
         }))
     }
+}
+
+/// Waited for as long as a healthy store needs; a locked one gets it later, and mail goes on.
+pub(crate) async fn written_meanwhile<T: Send + 'static>(
+    what: &'static str,
+    writing: impl Future<Output = store::Result<T>> + Send + 'static,
+) {
+    let written = tokio::spawn(async move {
+        if let Err(e) = writing.await {
+            tracing::error!(error = %e, "{what} was not written");
+        }
+    });
+    let _ = tokio::time::timeout(limits::WRITTEN_MEANWHILE, written).await;
 }
 
 /// Counts one who waits, however the waiting ends.

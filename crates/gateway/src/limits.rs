@@ -33,6 +33,9 @@ pub const HAND_BACK_RESERVE: Duration = Duration::from_secs(8);
 pub const ANSWER_BY: Duration = Duration::from_secs(50);
 /// A store that answers at all answers in milliseconds; its own wait for a lock is ten seconds.
 pub const ATTRIBUTE_BUDGET: Duration = Duration::from_secs(4);
+/// Journal and alerts are waited for so long before the answer; a healthy store needs a millisecond, and what a locked
+/// one gets later is not worth a late answer.
+pub const WRITTEN_MEANWHILE: Duration = Duration::from_secs(2);
 /// Journeys that wait for room; from then on new sessions are turned away, before those that are here become late.
 pub const JOURNEYS_WAITING_MAX: usize = 128;
 /// What was found in a message is shared with its other parts for so long: Exchange Online hands them over within

@@ -4,7 +4,7 @@
 
 use crate::ended::{Ended, Stop};
 use crate::faults::Fault;
-use crate::house::{House, NewAlert};
+use crate::house::{House, NewAlert, written_meanwhile};
 use crate::journey::journey;
 use crate::log::Log;
 use crate::{limits, replies};
@@ -234,10 +234,9 @@ pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
             stop.ended
         }
     };
-    if let Err(e) = house.store.put_journey(&log.end(outcome, &reply)).await {
-        // mail goes on without its story rather than not at all
-        tracing::error!(journey = %received.id, error = %e, "the journal was not written");
-    }
+    // mail goes on without its story rather than not at all
+    let (store, entry) = (house.store.clone(), log.end(outcome, &reply));
+    written_meanwhile("the journal", async move { store.put_journey(&entry).await }).await;
     reply
 }
 

@@ -198,15 +198,27 @@ impl World {
         self.gateway = serve(&self.config).await;
     }
 
+    /// With something that a shell sets up for the process before.
+    pub async fn restart_gateway_within(&mut self, shell: &str) {
+        self.gateway.kill();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_posthouse")]);
+        self.gateway = serve_by(command, &self.config).await;
+    }
+
     pub fn tenant_id(&self, n: usize) -> String {
         self.endpoints["tenants"][n]["id"].as_str().unwrap().to_owned()
     }
 }
 
 async fn serve(config: &Path) -> Process {
+    serve_by(posthouse(), config).await
+}
+
+async fn serve_by(mut command: Command, config: &Path) -> Process {
     let ready_file = config.with_file_name("gateway.json");
     let _ = std::fs::remove_file(&ready_file);
-    let child = posthouse()
+    let child = command
         .arg("--config")
         .arg(config)
         .args(["serve", "--ready-file"])

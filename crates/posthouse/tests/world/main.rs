@@ -18,6 +18,7 @@ mod renewal;
 mod returns;
 mod simulator;
 mod status;
+mod store_faults;
 mod tamper;
 mod trust;
 mod watch;
