@@ -16,8 +16,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Whoever is refused for now comes again after so long.
+/// A session that was refused a message offers the next after so long.
 const AGAIN: Duration = Duration::from_millis(100);
+/// A session that was turned away, or not greeted, comes again after so long; a mail server waits longer.
+const CONNECT_AGAIN: Duration = Duration::from_secs(1);
+/// For greeting and handshake. A listener whose queue is full forgets a connection that we believe in.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// A session that hears nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -96,7 +100,7 @@ impl Session {
                 None => match self.open().await {
                     Some(open) => open,
                     None => {
-                        tokio::time::sleep(AGAIN).await;
+                        tokio::time::sleep(CONNECT_AGAIN).await;
                         continue;
                     }
                 },
@@ -133,11 +137,11 @@ impl Session {
 
     /// `None` when there is no room for us, or nobody is there.
     async fn open(&self) -> Option<Connection<TlsStream<TcpStream>>> {
-        match tokio::time::timeout(PATIENCE, self.connect()).await {
+        match tokio::time::timeout(CONNECT_PATIENCE, self.connect()).await {
             Ok(Ok(Some(open))) => return Some(open),
             Ok(Ok(None)) => self.board.mark_turned_away(),
             Ok(Err(e)) => self.board.mark_broken(format!("{e:#}")),
-            Err(_) => self.board.mark_broken("no connection within a minute".into()),
+            Err(_) => self.board.mark_broken(format!("not greeted within {} s", CONNECT_PATIENCE.as_secs())),
         }
         None
     }

@@ -32,9 +32,9 @@ struct Cli {
     /// The binary that is measured.
     #[arg(long, global = true, default_value = "target/release/posthouse")]
     posthouse: PathBuf,
-    /// Where the systems keep their files; on a disk, since what they sync is part of the work.
-    #[arg(long, global = true)]
-    dir: Option<PathBuf>,
+    /// In a folder below this the systems keep their files; on a disk, since what they sync is part of the work.
+    #[arg(long, global = true, default_value = "/var/tmp")]
+    dir: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,8 +54,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let dir = cli.dir.unwrap_or_else(|| PathBuf::from(format!("/var/tmp/posthouse-bench-{}", std::process::id())));
-    let scratch = Scratch(dir);
+    let scratch = Scratch(cli.dir.join(format!("posthouse-bench-{}", std::process::id())));
     if let Err(e) = end_with_us(scratch.0.clone()) {
         eprintln!("bench: {e:#}");
         return ExitCode::FAILURE;

@@ -95,7 +95,7 @@ pub fn lines(file: &Path, lines: &Lines<'_>) -> Result<()> {
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(64)
-            .build_cartesian_2d((left..right * 1.01).log_scale(), (low / 2.0..high * 2.0).log_scale())?;
+            .build_cartesian_2d((left..right * 1.01).log_scale(), (low / 2.0..high * 8.0).log_scale())?;
         let mut mesh = chart.configure_mesh();
         mesh.x_desc(lines.grows)
             .x_label_formatter(&|x| short(*x))
