@@ -70,6 +70,17 @@ pub struct Running {
 }
 
 pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayError> {
+    match rlimit::increase_nofile_limit(limits::OPEN_FILES) {
+        Ok(files) if files < limits::OPEN_FILES => {
+            tracing::warn!(
+                files,
+                wanted = limits::OPEN_FILES,
+                "few files may be open: under load sessions are turned away"
+            );
+        }
+        Ok(_) => {}
+        Err(e) => tracing::warn!(error = %e, "the limit of open files cannot be raised"),
+    }
     let tls = smtp::tls::server_config(&settings.chain_pem, settings.key_pem.expose())?;
     let server = ServerSettings {
         hostname: settings.hostname.clone(),
