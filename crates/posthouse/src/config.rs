@@ -25,6 +25,7 @@ pub struct Config {
     pub egress_address: Option<IpAddr>,
     pub public_address: Option<IpAddr>,
     pub return_port: u16,
+    pub binarymime: bool,
     pub zone: String,
     pub zone_listen: Option<SocketAddr>,
     pub issuer: Issuer,
@@ -114,6 +115,8 @@ struct GatewaySection {
     public_address: Option<Spanned<String>>,
     #[serde(default = "smtp_port")]
     return_port: u16,
+    #[serde(default)]
+    binarymime: bool,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +295,7 @@ impl Complaint<'_> {
                 .map(|v| self.value("gateway.public_address", v, "an IP address"))
                 .transpose()?,
             return_port: gateway.return_port,
+            binarymime: gateway.binarymime,
             zone: zone_name,
             zone_listen: zone
                 .listen
@@ -328,7 +332,9 @@ mod tests {
     #[test]
     fn the_example_is_accepted() {
         let config = Config::parse(Path::new("posthouse.toml"), EXAMPLE).unwrap();
-        assert_eq!(config.hostname, "gw.posthouse.example");
+        assert_eq!((config.hostname.as_str(), config.binarymime), ("gw.posthouse.example", false));
+        let on = EXAMPLE.replace("# binarymime = false", "binarymime = true");
+        assert!(Config::parse(Path::new("posthouse.toml"), &on).unwrap().binarymime);
     }
 
     #[test]

@@ -22,11 +22,12 @@ pub struct DataReceiver {
     message: Vec<u8>,
     octets_max: usize,
     too_large: bool,
+    taken: usize,
 }
 
 impl DataReceiver {
     pub fn new(octets_max: usize) -> DataReceiver {
-        DataReceiver { at: At::LineStart, message: Vec::new(), octets_max, too_large: false }
+        DataReceiver { at: At::LineStart, message: Vec::new(), octets_max, too_large: false, taken: 0 }
     }
 
     /// How many octets of `input` it took, and whether the last of them ended the message.
@@ -65,7 +66,13 @@ impl DataReceiver {
         (n, false)
     }
 
+    /// Octets of the message so far, kept or not.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
     fn put(&mut self, octets: &[u8]) {
+        self.taken = self.taken.saturating_add(octets.len());
         if self.message.len() + octets.len() > self.octets_max {
             self.too_large = true;
             self.message = Vec::new();
@@ -83,7 +90,7 @@ impl DataReceiver {
 
 /// What a sender writes after 354 (RFC 5321 §4.5.2); only CRLF begins a line. The caller has made sure that the
 /// message ends in CRLF or is empty.
-pub(crate) fn stuffed(raw: &[u8]) -> Vec<u8> {
+pub fn stuffed(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len() + 64);
     let (mut start, mut before) = (true, 0u8);
     for byte in raw {
