@@ -68,9 +68,8 @@ impl Handler for Sink {
 async fn sink(authority: &Authority) -> SocketAddr {
     let (chain, key) = authority.issue(&format!("mx.{ZONE}"));
     let settings = ServerSettings {
-        hostname: format!("mx.{ZONE}"),
         octets_max: 1 << 26,
-        tls: tls::server_config(&chain, &key).unwrap().into(),
+        ..ServerSettings::new(format!("mx.{ZONE}"), tls::server_config(&chain, &key).unwrap())
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -171,6 +170,7 @@ async fn world() -> World {
         microsoft_ranges: vec!["127.0.0.0/8".parse().unwrap()],
         resolver: Some(port),
         return_port: sink.port(),
+        binarymime: false,
         egress_address: None,
         public_address: None,
         zone: ZONE.into(),

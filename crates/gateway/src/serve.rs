@@ -30,6 +30,8 @@ pub struct Settings {
     /// `None`: the system's.
     pub resolver: Option<SocketAddr>,
     pub return_port: u16,
+    /// Offers BINARYMIME; only where every hop behind the tenant carries it.
+    pub binarymime: bool,
     /// Our address towards Microsoft.
     pub egress_address: Option<IpAddr>,
     /// Where the connector zone says that we are.
@@ -82,11 +84,8 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
         Err(e) => tracing::warn!(error = %e, "the limit of open files cannot be raised"),
     }
     let tls = smtp::tls::server_config(&settings.chain_pem, settings.key_pem.expose())?;
-    let server = ServerSettings {
-        hostname: settings.hostname.clone(),
-        octets_max: smtp::limits::MESSAGE_OCTETS_MAX,
-        tls: tls.into(),
-    };
+    let server =
+        ServerSettings { binarymime: settings.binarymime, ..ServerSettings::new(settings.hostname.clone(), tls) };
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|source| GatewayError::Listen { address: settings.listen, source })?;

@@ -27,6 +27,7 @@ pub struct Config {
     pub return_port: u16,
     /// From the last octet of a message to our answer.
     pub budget: std::time::Duration,
+    pub binarymime: bool,
     pub zone: String,
     pub zone_listen: Option<SocketAddr>,
     pub issuer: Issuer,
@@ -120,6 +121,8 @@ struct GatewaySection {
     #[serde(default = "smtp_port")]
     return_port: u16,
     budget_secs: Option<Spanned<u64>>,
+    #[serde(default)]
+    binarymime: bool,
 }
 
 /// Below, an ordinary message over a slow line would be late; above, Exchange Online may have given up (transport.md F3.9).
@@ -318,6 +321,7 @@ impl Complaint<'_> {
                 .transpose()?,
             return_port: gateway.return_port,
             budget: self.budget(gateway.budget_secs.as_ref())?,
+            binarymime: gateway.binarymime,
             zone: zone_name,
             zone_listen: zone
                 .listen
@@ -354,7 +358,9 @@ mod tests {
     #[test]
     fn the_example_is_accepted() {
         let config = Config::parse(Path::new("posthouse.toml"), EXAMPLE).unwrap();
-        assert_eq!(config.hostname, "gw.posthouse.example");
+        assert_eq!((config.hostname.as_str(), config.binarymime), ("gw.posthouse.example", false));
+        let on = EXAMPLE.replace("# binarymime = false", "binarymime = true");
+        assert!(Config::parse(Path::new("posthouse.toml"), &on).unwrap().binarymime);
     }
 
     #[test]

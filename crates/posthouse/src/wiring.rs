@@ -61,6 +61,7 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         microsoft_ranges: config.microsoft_ranges.clone(),
         resolver: config.resolver,
         return_port: config.return_port,
+        binarymime: config.binarymime,
         egress_address: config.egress_address,
         public_address: config.public_address,
         zone: config.zone.clone(),

@@ -40,6 +40,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
         "EHLO" if !rest.is_empty() => Ok(Command::Ehlo(rest.to_owned())),
         "HELO" if !rest.is_empty() => Ok(Command::Helo(rest.to_owned())),
         "EHLO" | "HELO" => Err(syntax("Say who you are")),
+        "STARTTLS" | "DATA" | "RSET" | "QUIT" if !rest.is_empty() => Err(syntax("No parameters here")),
         "STARTTLS" => Ok(Command::StartTls),
         "MAIL" => mail(rest),
         "RCPT" => rcpt(rest),
@@ -95,9 +96,10 @@ fn mail(rest: &str) -> Result<Command, Reply> {
     for parameter in parameters.split_whitespace() {
         let (name, value) = parameter.split_once('=').map_or((parameter, ""), |p| p);
         match (name.to_ascii_uppercase().as_str(), value.to_ascii_uppercase().as_str()) {
-            ("SIZE", digits) => size = digits.parse().map_err(|_| syntax("SIZE is not a number"))?,
+            ("SIZE", digits) => size = number(digits).ok_or_else(|| syntax("SIZE is not a number"))?,
             ("BODY", "7BIT") => envelope.body = Some(Body::SevenBit),
             ("BODY", "8BITMIME") => envelope.body = Some(Body::EightBitMime),
+            ("BODY", "BINARYMIME") => envelope.body = Some(Body::BinaryMime),
             ("SMTPUTF8", "") => envelope.smtputf8 = true,
             ("RET", "FULL") => envelope.ret = Some(Return::Full),
             ("RET", "HDRS") => envelope.ret = Some(Return::Headers),
@@ -121,7 +123,8 @@ fn rcpt(rest: &str) -> Result<Command, Reply> {
             .split_once('=')
             .map_or((parameter.to_ascii_uppercase(), ""), |(n, v)| (n.to_ascii_uppercase(), v))
         {
-            (name, value) if name == "NOTIFY" && !value.is_empty() => recipient.notify = Some(value.to_owned()),
+            (name, value) if name == "NOTIFY" && is_notify(value) => recipient.notify = Some(value.to_owned()),
+            (name, _) if name == "NOTIFY" => return Err(syntax("NOTIFY is NEVER or of SUCCESS, FAILURE, DELAY")),
             (name, value) if name == "ORCPT" && !value.is_empty() => recipient.orcpt = Some(value.to_owned()),
             _ => return Err(Reply::new(555, (5, 5, 4), "RCPT parameter not known")),
         }
@@ -129,9 +132,20 @@ fn rcpt(rest: &str) -> Result<Command, Reply> {
     Ok(Command::Rcpt(recipient))
 }
 
+/// Digits only: `+5` would be a number to Rust and nonsense to the next host.
+fn number(digits: &str) -> Option<usize> {
+    digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// RFC 3461 §4.1
+fn is_notify(value: &str) -> bool {
+    let known = |w: &str| ["SUCCESS", "FAILURE", "DELAY"].iter().any(|k| w.eq_ignore_ascii_case(k));
+    value.eq_ignore_ascii_case("NEVER") || value.split(',').all(known)
+}
+
 fn bdat(rest: &str) -> Result<Command, Reply> {
     let mut words = rest.split_whitespace();
-    let octets = words.next().and_then(|w| w.parse().ok()).ok_or_else(|| syntax("BDAT needs a number of octets"))?;
+    let octets = words.next().and_then(number).ok_or_else(|| syntax("BDAT needs a number of octets"))?;
     let last = match words.next() {
         None => false,
         Some(word) if word.eq_ignore_ascii_case("LAST") => true,
@@ -182,11 +196,16 @@ mod tests {
             "MAIL FROM:a@b",
             "MAIL FROM:<a>",
             "MAIL FROM:<a@b>X=1",
-            "MAIL FROM:<a@b> BODY=BINARYMIME",
+            "MAIL FROM:<a@b> BODY=9BIT",
+            "MAIL FROM:<a@b> SIZE=+5",
+            "STARTTLS now",
             "MAIL FROM:<a@b> XOORG=x",
             "RCPT TO:<>",
             "RCPT TO:<a@b> FROB",
+            "RCPT TO:<a@b> NOTIFY=NEVER,SUCCESS",
             "BDAT x",
+            "BDAT +1",
+            "BDAT 99999999999999999999",
             "BDAT 1 FIRST",
             "NOOP \u{1}",
         ];

@@ -22,11 +22,12 @@ pub struct DataReceiver {
     message: Vec<u8>,
     octets_max: usize,
     too_large: bool,
+    taken: usize,
 }
 
 impl DataReceiver {
     pub fn new(octets_max: usize) -> DataReceiver {
-        DataReceiver { at: At::LineStart, message: Vec::new(), octets_max, too_large: false }
+        DataReceiver { at: At::LineStart, message: Vec::new(), octets_max, too_large: false, taken: 0 }
     }
 
     /// How many octets of `input` it took, and whether the last of them ended the message.
@@ -65,7 +66,13 @@ impl DataReceiver {
         (n, false)
     }
 
+    /// Octets of the message so far, kept or not.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
     fn put(&mut self, octets: &[u8]) {
+        self.taken = self.taken.saturating_add(octets.len());
         if self.message.len() + octets.len() > self.octets_max {
             self.too_large = true;
             self.message = Vec::new();
@@ -106,6 +113,14 @@ impl Stuffing {
     pub(crate) fn end(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b".\r\n");
     }
+}
+
+/// The same of a whole message.
+pub fn stuffed(raw: &[u8]) -> Vec<u8> {
+    let (mut stuffing, mut out) = (Stuffing::new(), Vec::with_capacity(raw.len() + 64));
+    stuffing.put(raw, &mut out);
+    stuffing.end(&mut out);
+    out
 }
 
 #[cfg(test)]

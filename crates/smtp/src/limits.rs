@@ -10,10 +10,30 @@ pub const COMMAND_OCTETS_MAX: usize = 4096;
 pub const RECIPIENTS_MAX: usize = 2000;
 /// Commands that make no sense; more is no mail server.
 pub const ERRORS_MAX: u32 = 20;
+/// Commands that lead to no message (NOOP, RSET, EHLO, …) since the last one; a real client needs a handful, and each
+/// costs us an answer. Postfix has the same number.
+pub const IDLE_COMMANDS_MAX: u32 = 100;
+/// Senders and recipients refused in one session: each may cost a look into the store, and who was refused so often
+/// learns nothing from one refusal more.
+pub const REFUSALS_MAX: u32 = 100;
+/// A message that is too large is read to its end, so that its sender hears why; from this many times the largest size
+/// on it is no mail.
+pub const SWALLOWED_SIZES_MAX: usize = 2;
+/// Replies of a pipelined group are sent when they are this long, whatever else waits (RFC 2920 §3.2): a peer that
+/// does not read them must not fill our memory.
+pub const REPLIES_OCTETS_MAX: usize = 16 * 1024;
 /// RFC 5321 §4.5.3.2.7: a server waits at least five minutes for a command.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 /// RFC 5321 §4.5.3.2.5: three minutes for the next block of data.
 pub const DATA_TIMEOUT: Duration = Duration::from_secs(180);
+/// What a message must bring on average beyond its first [`DATA_TIMEOUT`]: an octet every two minutes keeps every
+/// single time-out, and a session for ever. Exchange Online sends megabytes a second; at this rate 150 MiB last half a day.
+pub const DATA_OCTETS_PER_SECOND_MIN: usize = 4096;
+/// Life of a session, after which it ends at the next command; mail servers open new ones for new mail, and Exchange's own
+/// limit is ten minutes. RFC 5321 has time-outs for each command and none for their number.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Of the peer's reading what we write: five minutes as for its commands.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A handshake is four packets; a peer that needs longer holds a session open for nothing.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of our own connecting: a healthy mail server answers in well under a second.

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 /// Who answers for one connection.
@@ -28,7 +28,52 @@ pub trait Handler: Send {
 pub struct ServerSettings {
     pub hostname: String,
     pub octets_max: usize,
+    /// Whether BINARYMIME is offered (RFC 3030 §3): other hops may be unable to carry what then comes.
+    pub binarymime: bool,
+    pub patience: Patience,
     pub tls: TlsAcceptor,
+}
+
+impl ServerSettings {
+    /// With the bounds of [`limits`], and without BINARYMIME.
+    pub fn new(hostname: impl Into<String>, tls: impl Into<TlsAcceptor>) -> ServerSettings {
+        ServerSettings {
+            hostname: hostname.into(),
+            octets_max: limits::MESSAGE_OCTETS_MAX,
+            binarymime: false,
+            patience: Patience::default(),
+            tls: tls.into(),
+        }
+    }
+}
+
+/// How long a peer may take for what; whoever takes longer hears 421 and is let go.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a whole command.
+    pub command: Duration,
+    /// For the next octets of a message.
+    pub data: Duration,
+    /// For reading what we say.
+    pub write: Duration,
+    pub handshake: Duration,
+    /// For all, except a message under way.
+    pub session: Duration,
+    /// A message may last `data`, and a second more for each so many octets.
+    pub data_octets_per_second: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            command: limits::COMMAND_TIMEOUT,
+            data: limits::DATA_TIMEOUT,
+            write: limits::WRITE_TIMEOUT,
+            handshake: limits::HANDSHAKE_TIMEOUT,
+            session: limits::SESSION_TIMEOUT,
+            data_octets_per_second: limits::DATA_OCTETS_PER_SECOND_MIN,
+        }
+    }
 }
 
 /// One connection from greeting to goodbye. An error is the peer's going away; it concerns nobody else.
@@ -38,23 +83,25 @@ pub async fn serve_connection(
     handler: &mut impl Handler,
 ) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    let mut session = Session::new(settings.hostname.clone(), settings.octets_max);
-    tcp.write_all(session.greeting().wire().as_bytes()).await?;
-    if !converse(&mut tcp, &mut session, handler).await? {
-        return tcp.shutdown().await;
+    let patience = settings.patience;
+    let mut session = Session::new(settings.hostname.clone(), settings.octets_max, settings.binarymime);
+    let mut watch = Watch::new(patience);
+    write(&mut tcp, &mut session.greeting().wire(), patience).await?;
+    if !converse(&mut tcp, &mut session, handler, &mut watch).await? {
+        return timeout(patience.write, tcp.shutdown()).await?;
     }
     // RFC 3207 §4.2, CVE-2011-0411: what came before the handshake must not be taken for what comes after it
     if session.has_pending_input() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "octets after STARTTLS and before the handshake"));
     }
-    tcp.write_all(Reply::new(220, (2, 0, 0), "Ready").wire().as_bytes()).await?;
-    let mut tls = timeout(limits::HANDSHAKE_TIMEOUT, settings.tls.accept(tcp)).await??;
+    write(&mut tcp, &mut Reply::new(220, (2, 0, 0), "Ready").wire(), patience).await?;
+    let mut tls = timeout(patience.handshake, settings.tls.accept(tcp)).await??;
     let (_, connection) = tls.get_ref();
     let protocol = connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("TLS").to_owned();
     handler.secured(connection.peer_certificates().unwrap_or_default(), &protocol);
     session.secured();
-    converse(&mut tls, &mut session, handler).await?;
-    tls.shutdown().await
+    converse(&mut tls, &mut session, handler, &mut watch).await?;
+    timeout(patience.write, tls.shutdown()).await?
 }
 
 /// Until the peer goes (false) or TLS is agreed (true).
@@ -62,7 +109,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
     stream: &mut S,
     session: &mut Session,
     handler: &mut impl Handler,
+    watch: &mut Watch,
 ) -> io::Result<bool> {
+    let patience = watch.patience;
     let mut piece = BytesMut::with_capacity(64 * 1024);
     let mut said = String::new();
     loop {
@@ -71,11 +120,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
                 Event::Reply(reply) => reply,
                 Event::Close(reply) => {
                     said += &reply.wire();
-                    write(stream, &mut said).await?;
+                    write(stream, &mut said, patience).await?;
                     return Ok(false);
                 }
                 Event::StartTls => {
-                    write(stream, &mut said).await?;
+                    write(stream, &mut said, patience).await?;
                     return Ok(true);
                 }
                 Event::Mail(envelope, size) => {
@@ -94,29 +143,68 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
                     reply
                 }
             };
+            watch.progress();
             // replies of a pipelined group go out together (RFC 2920 §3.2)
             said += &reply.wire();
+            if said.len() > limits::REPLIES_OCTETS_MAX {
+                write(stream, &mut said, patience).await?;
+            }
         }
-        write(stream, &mut said).await?;
-        let patience: Duration = if session.in_data() { limits::DATA_TIMEOUT } else { limits::COMMAND_TIMEOUT };
+        write(stream, &mut said, patience).await?;
         piece.clear();
-        match timeout(patience, stream.read_buf(&mut piece)).await {
+        let until = watch.deadline(session.in_data());
+        match timeout_at(until, stream.read_buf(&mut piece)).await {
             Ok(Ok(0)) => return Ok(false),
-            Ok(Ok(_)) => session.feed(&piece),
+            Ok(Ok(octets)) if Instant::now() < until => {
+                watch.read(octets);
+                session.feed(&piece);
+            }
             Ok(Err(e)) => return Err(e),
-            Err(_) => {
+            // a peer that never pauses is late all the same
+            Ok(Ok(_)) | Err(_) => {
                 said += &Reply::new(421, (4, 4, 2), "Waited too long").wire();
-                write(stream, &mut said).await?;
+                write(stream, &mut said, patience).await?;
                 return Ok(false);
             }
         }
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, said: &mut String) -> io::Result<()> {
+/// Until when a peer may take for what it is at.
+struct Watch {
+    patience: Patience,
+    began: Instant,
+    /// When the command or the message under way began.
+    since: Instant,
+    /// Octets since then.
+    octets: usize,
+}
+
+impl Watch {
+    fn new(patience: Patience) -> Watch {
+        Watch { patience, began: Instant::now(), since: Instant::now(), octets: 0 }
+    }
+    fn progress(&mut self) {
+        (self.since, self.octets) = (Instant::now(), 0);
+    }
+    fn read(&mut self, octets: usize) {
+        self.octets += octets;
+    }
+    fn deadline(&self, in_data: bool) -> Instant {
+        let Patience { command, data, session, data_octets_per_second, .. } = self.patience;
+        if in_data {
+            let brought = Duration::from_secs((self.octets / data_octets_per_second.max(1)) as u64);
+            return (Instant::now() + data).min(self.since + data + brought);
+        }
+        (self.since + command).min(self.began + session)
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, said: &mut String, patience: Patience) -> io::Result<()> {
     if !said.is_empty() {
-        timeout(limits::COMMAND_TIMEOUT, stream.write_all(said.as_bytes())).await??;
-        timeout(limits::COMMAND_TIMEOUT, stream.flush()).await??;
+        let until = Instant::now() + patience.write;
+        timeout_at(until, stream.write_all(said.as_bytes())).await??;
+        timeout_at(until, stream.flush()).await??;
         said.clear();
     }
     Ok(())

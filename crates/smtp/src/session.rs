@@ -4,7 +4,7 @@
 use crate::command::{self, Command};
 use crate::{DataReceiver, Reply, limits};
 use bytes::{Buf, Bytes, BytesMut};
-use mail::{Envelope, Recipient};
+use mail::{Body, Envelope, Recipient};
 
 /// What to do next.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ enum Waiting {
 pub struct Session {
     hostname: String,
     octets_max: usize,
+    binarymime: bool,
     secure: bool,
     greeted: Option<String>,
     input: BytesMut,
@@ -52,15 +53,21 @@ pub struct Session {
     chunks: Option<Vec<u8>>,
     /// A chunk was refused: the rest of that message is swallowed until RSET (RFC 3030 §4.2).
     broken: bool,
+    /// Octets of chunks that were read and not kept, since the last message.
+    swallowed: usize,
     waiting: Option<Waiting>,
     errors: u32,
+    refusals: u32,
+    idle_commands: u32,
 }
 
 impl Session {
-    pub fn new(hostname: impl Into<String>, octets_max: usize) -> Session {
+    /// `binarymime`: whether that extension is offered (RFC 3030 §3).
+    pub fn new(hostname: impl Into<String>, octets_max: usize, binarymime: bool) -> Session {
         Session {
             hostname: hostname.into(),
             octets_max,
+            binarymime,
             secure: false,
             greeted: None,
             input: BytesMut::new(),
@@ -68,8 +75,11 @@ impl Session {
             envelope: None,
             chunks: None,
             broken: false,
+            swallowed: 0,
             waiting: None,
             errors: 0,
+            refusals: 0,
+            idle_commands: 0,
         }
     }
 
@@ -104,11 +114,18 @@ impl Session {
         self.envelope = None;
         self.chunks = None;
         self.broken = false;
+        self.swallowed = 0;
     }
 
     /// Tells the answer to the last question, which was said to the peer.
     pub fn answered(&mut self, reply: &Reply) {
-        match self.waiting.take() {
+        let waiting = self.waiting.take();
+        match &waiting {
+            Some(Waiting::Message) => self.idle_commands = 0,
+            _ if !reply.is_success() => self.refusals += 1,
+            _ => {}
+        }
+        match waiting {
             Some(Waiting::Mail(envelope)) if reply.is_success() => self.envelope = Some(envelope),
             Some(Waiting::Rcpt(recipient)) if reply.is_success() => {
                 if let Some(envelope) = &mut self.envelope {
@@ -125,6 +142,9 @@ impl Session {
         loop {
             match &mut self.mode {
                 Mode::Commands => {
+                    if self.refusals > limits::REFUSALS_MAX {
+                        return Some(Event::Close(Reply::new(421, (4, 7, 0), "Too many refusals")));
+                    }
                     let line = match self.line()? {
                         Ok(line) => line,
                         Err(event) => return Some(event),
@@ -136,6 +156,10 @@ impl Session {
                 Mode::Data(receiver) => {
                     let (n, done) = receiver.take(&self.input);
                     self.input.advance(n);
+                    let too_much = self.octets_max.saturating_mul(limits::SWALLOWED_SIZES_MAX);
+                    if receiver.taken() > too_much {
+                        return Some(Event::Close(too_large(self.octets_max)));
+                    }
                     if !done {
                         return None;
                     }
@@ -149,6 +173,12 @@ impl Session {
                     }
                     self.input.advance(n);
                     *left -= n;
+                    if !*wanted {
+                        self.swallowed = self.swallowed.saturating_add(n);
+                        if self.swallowed > self.octets_max.saturating_mul(limits::SWALLOWED_SIZES_MAX) {
+                            return Some(Event::Close(too_large(self.octets_max)));
+                        }
+                    }
                     if *left > 0 {
                         return None;
                     }
@@ -174,12 +204,13 @@ impl Session {
 
     fn chunk_done(&mut self, last: bool, wanted: bool) -> Event {
         if !wanted {
-            let reply =
-                if self.broken { too_large(self.octets_max) } else { out_of_order("BDAT needs MAIL and RCPT first") };
+            if !self.broken {
+                return self.error(out_of_order("BDAT needs MAIL and RCPT first"));
+            }
             if last {
                 self.forget();
             }
-            return Event::Reply(reply);
+            return Event::Reply(too_large(self.octets_max));
         }
         if last {
             let message = self.chunks.take();
@@ -190,14 +221,12 @@ impl Session {
 
     /// One line, or what is wrong with it; `None` when it is not complete.
     fn line(&mut self) -> Option<Result<BytesMut, Event>> {
-        let Some(end) = self.input.iter().position(|b| *b == b'\n') else {
-            let long = self.input.len() > limits::COMMAND_OCTETS_MAX;
+        let end = self.input.iter().take(limits::COMMAND_OCTETS_MAX).position(|b| *b == b'\n');
+        let Some(end) = end else {
+            let long = self.input.len() >= limits::COMMAND_OCTETS_MAX;
             return long.then(|| Err(Event::Close(Reply::new(500, (5, 5, 2), "Line too long"))));
         };
         let mut line = self.input.split_to(end + 1);
-        if line.len() > limits::COMMAND_OCTETS_MAX {
-            return Some(Err(self.error(Reply::new(500, (5, 5, 2), "Line too long"))));
-        }
         if !line.ends_with(b"\r\n") {
             // a peer that ends lines so would smuggle commands past somebody else
             return Some(Err(self.error(Reply::new(500, (5, 5, 2), "Lines end in CRLF"))));
@@ -218,8 +247,18 @@ impl Session {
     fn command(&mut self, line: &[u8]) -> Option<Event> {
         let command = match command::parse(line) {
             Ok(command) => command,
+            // nobody knows how many octets follow, and none of them is a command
+            Err(reply) if line.get(..4).is_some_and(|v| v.eq_ignore_ascii_case(b"BDAT")) => {
+                return Some(Event::Close(reply));
+            }
             Err(reply) => return Some(self.error(reply)),
         };
+        if !matches!(command, Command::Mail(..) | Command::Rcpt(_) | Command::Data | Command::Bdat { .. }) {
+            self.idle_commands += 1;
+        }
+        if self.idle_commands > limits::IDLE_COMMANDS_MAX {
+            return Some(Event::Close(Reply::new(421, (4, 7, 0), "Too many commands without a message")));
+        }
         let ok = |text: &str| Some(Event::Reply(Reply::new(250, (2, 0, 0), text)));
         match command {
             Command::Ehlo(name) => {
@@ -259,6 +298,9 @@ impl Session {
     fn features(&self) -> Reply {
         let mut lines = vec![self.hostname.clone(), "PIPELINING".into(), format!("SIZE {}", self.octets_max)];
         lines.extend(["8BITMIME", "CHUNKING", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"].map(str::to_owned));
+        if self.binarymime {
+            lines.push("BINARYMIME".into());
+        }
         if !self.secure {
             lines.push("STARTTLS".into());
         }
@@ -271,6 +313,12 @@ impl Session {
         }
         if self.envelope.is_some() {
             return self.error(out_of_order("One sender a message"));
+        }
+        if envelope.body == Some(Body::BinaryMime) && !self.binarymime {
+            return self.error(Reply::new(555, (5, 5, 4), "BODY=BINARYMIME is not offered"));
+        }
+        if !envelope.sender.is_ascii() && !envelope.smtputf8 {
+            return self.error(needs_smtputf8());
         }
         if size > self.octets_max {
             return Event::Reply(too_large(self.octets_max));
@@ -286,6 +334,7 @@ impl Session {
             Some(envelope) if envelope.recipients.len() >= limits::RECIPIENTS_MAX => {
                 Event::Reply(Reply::new(452, (4, 5, 3), "Too many recipients"))
             }
+            Some(envelope) if !recipient.address.is_ascii() && !envelope.smtputf8 => self.error(needs_smtputf8()),
             Some(_) => {
                 self.waiting = Some(Waiting::Rcpt(recipient.clone()));
                 Event::Rcpt(recipient)
@@ -299,6 +348,10 @@ impl Session {
             Some(_) if self.chunks.is_some() || self.broken => self.error(out_of_order("DATA after BDAT")),
             Some(envelope) if envelope.recipients.is_empty() => {
                 self.error(Reply::new(554, (5, 5, 1), "No valid recipients"))
+            }
+            // RFC 3030 §3
+            Some(envelope) if envelope.body == Some(Body::BinaryMime) => {
+                self.error(out_of_order("BODY=BINARYMIME needs BDAT"))
             }
             Some(_) => {
                 self.mode = Mode::Data(DataReceiver::new(self.octets_max));
@@ -327,6 +380,11 @@ fn out_of_order(text: &str) -> Reply {
     Reply::new(503, (5, 5, 1), text)
 }
 
+/// RFC 6531 §3.5
+fn needs_smtputf8() -> Reply {
+    Reply::new(553, (5, 6, 7), "An address outside ASCII needs SMTPUTF8 in MAIL")
+}
+
 fn too_large(octets_max: usize) -> Reply {
     Reply::new(552, (5, 3, 4), format!("Message is larger than {octets_max} octets"))
 }
@@ -339,7 +397,7 @@ mod tests {
 
     /// Drives a session; senders and recipients that contain `no` are refused.
     fn talk(pieces: &[&[u8]]) -> String {
-        let mut session = Session::new("gw.example", 1000);
+        let mut session = Session::new("gw.example", 1000, false);
         let mut log = String::new();
         for piece in pieces {
             session.feed(piece);

@@ -1,86 +1,11 @@
 //! Client and server over a real socket with real TLS.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use bytes::Bytes;
-use mail::{Envelope, Recipient};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rustls_pki_types::CertificateDer;
-use smtp::{ClientError, Connection, Handler, Reply, ServerSettings, Target, serve_connection, tls};
-use std::sync::{Arc, Mutex};
+use crate::authority::Authority;
+use crate::keeper::{serve, settings};
+use mail::Envelope;
+use smtp::{ClientError, Connection, Target, tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    roots: Arc<rustls::RootCertStore>,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "test root");
-        let certificate = params.self_signed(&key).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate.der().clone()).unwrap();
-        Authority { issuer: Issuer::new(params, key), roots: Arc::new(roots) }
-    }
-
-    /// A leaf with the serverAuth purpose only, as public authorities issue them.
-    fn issue(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-}
-
-/// Remembers what came; refuses recipients that begin with `no`.
-#[derive(Clone, Default)]
-struct Keeper {
-    messages: Arc<Mutex<Vec<(Envelope, Bytes)>>>,
-    chain: Arc<Mutex<Vec<CertificateDer<'static>>>>,
-}
-
-impl Handler for Keeper {
-    fn secured(&mut self, chain: &[CertificateDer<'_>], _: &str) {
-        *self.chain.lock().unwrap() = chain.iter().map(|c| c.clone().into_owned()).collect();
-    }
-    async fn mail(&mut self, _: &str, _: &Envelope, _: usize) -> Reply {
-        Reply::new(250, (2, 1, 0), "yes")
-    }
-    async fn rcpt(&mut self, recipient: &Recipient) -> Reply {
-        if recipient.address.starts_with("no") {
-            Reply::new(550, (5, 1, 1), "no")
-        } else {
-            Reply::new(250, (2, 1, 5), "yes")
-        }
-    }
-    async fn message(&mut self, envelope: Envelope, raw: Bytes) -> Reply {
-        self.messages.lock().unwrap().push((envelope, raw));
-        Reply::new(250, (2, 6, 0), "taken")
-    }
-}
-
-async fn server(authority: &Authority) -> (std::net::SocketAddr, Keeper) {
-    let (chain, key) = authority.issue("mx.example");
-    let settings = ServerSettings {
-        hostname: "mx.example".into(),
-        octets_max: 1 << 20,
-        tls: tls::server_config(&chain, &key).unwrap().into(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, keeper) = (listener.local_addr().unwrap(), Keeper::default());
-    let kept = keeper.clone();
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let (settings, mut keeper) = (settings.clone(), kept.clone());
-            tokio::spawn(async move { serve_connection(tcp, &settings, &mut keeper).await });
-        }
-    });
-    (address, keeper)
-}
 
 fn target(authority: &Authority, address: std::net::SocketAddr, name: &str, identity: Option<(&str, &str)>) -> Target {
     Target {
@@ -96,7 +21,7 @@ fn target(authority: &Authority, address: std::net::SocketAddr, name: &str, iden
 #[tokio::test]
 async fn the_first_address_that_takes_us_is_used() {
     let authority = Authority::new();
-    let (right, keeper) = server(&authority).await;
+    let (right, keeper) = serve(settings(&authority)).await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let to = |address| target(&authority, address, "mx.example", None);
@@ -115,7 +40,7 @@ async fn the_first_address_that_takes_us_is_used() {
 #[tokio::test]
 async fn any_octets_arrive_as_they_left() {
     let authority = Authority::new();
-    let (address, keeper) = server(&authority).await;
+    let (address, keeper) = serve(settings(&authority)).await;
     let mut connection = Connection::open(&target(&authority, address, "mx.example", None)).await.unwrap();
     let messages: [&[u8]; 8] = [
         b"",
@@ -148,7 +73,7 @@ async fn any_octets_arrive_as_they_left() {
 #[tokio::test]
 async fn both_sides_prove_their_names() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let (address, keeper) = server(&authority).await;
+    let (address, keeper) = serve(settings(&authority)).await;
     let wrong_name = Connection::open(&target(&authority, address, "other.example", None)).await;
     assert!(matches!(wrong_name, Err(ClientError::Tls { .. })));
     let wrong_root = Connection::open(&target(&other, address, "mx.example", None)).await;
@@ -171,7 +96,7 @@ async fn both_sides_prove_their_names() {
 #[tokio::test]
 async fn commands_before_the_handshake_are_not_taken_for_ones_after_it() {
     let authority = Authority::new();
-    let (address, _) = server(&authority).await;
+    let (address, _) = serve(settings(&authority)).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<evil@example>\r\n").await.unwrap();
     let mut said = String::new();
