@@ -4,6 +4,7 @@ use crate::hand_back::Connections;
 use crate::judgements::Judgements;
 use crate::limits;
 use crate::receive::Received;
+use crate::room;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
 use hickory_resolver::TokioResolver;
@@ -28,7 +29,10 @@ pub(crate) struct House {
     pub(crate) journeys: Semaphore,
     /// Journeys that wait for room.
     pub(crate) waiting: AtomicUsize,
-    pub(crate) octets_under_way: AtomicUsize,
+    /// Room for the octets of messages under way.
+    pub(crate) octets: Arc<Semaphore>,
+    /// Turns for looking into large messages, each of which is decoded beside its octets.
+    pub(crate) large: Semaphore,
 }
 
 /// Something that somebody must look at.
@@ -95,7 +99,8 @@ impl House {
             judgements: Judgements::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),
             waiting: AtomicUsize::new(0),
-            octets_under_way: AtomicUsize::new(0),
+            octets: room::of_octets(limits::OCTETS_UNDER_WAY_MAX),
+            large: Semaphore::new(limits::LARGE_AT_ONCE),
         }))
     }
 }

@@ -9,6 +9,7 @@ use crate::receive::Received;
 use mail::Message;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::time::timeout_at;
 use verdict::{Evidence, Finding, Proofs};
 
 pub(crate) async fn inspect(
@@ -19,7 +20,18 @@ pub(crate) async fn inspect(
     proofs: Proofs,
 ) -> Result<Judgement, Fault> {
     let key = judgements::key(attributed, received, &proofs);
-    house.judgements.once(key, &received.id, look(attributed, received, message, proofs)).await
+    let look = async {
+        let _turn = match received.raw.len() {
+            0..limits::LARGE_OCTETS => None,
+            _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
+        };
+        look(attributed, received, message, proofs).await
+    };
+    house.judgements.once(key, &received.id, look).await
+}
+
+fn late() -> Fault {
+    Fault::Late("inspect")
 }
 
 async fn look(
@@ -50,9 +62,9 @@ async fn look(
     if !large {
         return std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)).map_err(|_| panicked());
     }
-    match tokio::time::timeout_at(until.into(), tokio::task::spawn_blocking(look)).await {
+    match timeout_at(until.into(), tokio::task::spawn_blocking(look)).await {
         Ok(Ok(findings)) => Ok(findings),
         Ok(Err(_)) => Err(panicked()),
-        Err(_) => Err(Fault::Late("inspect")),
+        Err(_) => Err(late()),
     }
 }

@@ -25,6 +25,7 @@ mod log;
 mod release;
 mod replies;
 mod returns;
+mod room;
 mod serve;
 mod tenants;
 mod zone;

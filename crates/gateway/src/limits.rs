@@ -12,8 +12,18 @@ pub const OPEN_FILES: u64 = 8_192;
 pub const STRANGERS_MAX: usize = 32;
 /// Messages under way at the same time; each may hold its octets twice in memory.
 pub const JOURNEYS_MAX: usize = 64;
-/// Octets announced by SIZE and not yet answered, over all sessions: half a small server's memory.
-pub const OCTETS_UNDER_WAY_MAX: usize = 2 << 30;
+/// Octets of messages under way, over all sessions: half of a small server's memory. A single message of the largest
+/// size fits several times.
+pub const OCTETS_UNDER_WAY_MAX: usize = 1 << 30;
+/// For room for a message, before it is refused for now: others end within seconds, and a client waits five minutes for
+/// the answer to MAIL (RFC 5321 §4.5.3.2.2).
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(15);
+/// Found at once for a message that is larger than it said.
+pub const ROOM_STEP_OCTETS: usize = 1 << 20;
+/// From this size on a message waits for its turn to be decoded, of which there are so many at a time: decoded parts are
+/// about as large as the message.
+pub const LARGE_OCTETS: usize = 4 << 20;
+pub const LARGE_AT_ONCE: usize = 2;
 /// Mailboxes of one domain in one transaction; Exchange Online answers the 201st with 452 4.5.3 (transport.md S12).
 pub const RECIPIENTS_OF_A_DOMAIN_MAX: usize = 200;
 /// Connections to one tenant at the same time: Exchange Online throttles those who open many (transport.md G20).

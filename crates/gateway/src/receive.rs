@@ -7,6 +7,7 @@ use crate::faults::Fault;
 use crate::house::{House, NewAlert, written_meanwhile};
 use crate::journey::journey;
 use crate::log::Log;
+use crate::room::Room;
 use crate::{limits, replies};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,7 +17,6 @@ use smtp::{Deadlines, Handler, Reply};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome, ProbeArrival};
 use tenant::{HEADER_PASS, HEADER_PROBE, HEADER_ROUTE};
@@ -63,13 +63,12 @@ pub(crate) struct Session {
     helo: String,
     trust: Trust,
     began: Instant,
-    announced: Announced,
+    room: Option<Room>,
 }
 
 impl Session {
     pub(crate) fn new(house: Arc<House>, peer: SocketAddr) -> Session {
-        let announced = Announced { house: house.clone(), octets: 0 };
-        Session { house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), announced }
+        Session { house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), room: None }
     }
 
     fn judge(&self, chain: &[CertificateDer<'_>]) -> Trust {
@@ -118,34 +117,6 @@ fn probe_token<'a>(address: &'a str, zone: &str) -> Option<&'a str> {
     if domain.eq_ignore_ascii_case(zone) { local.strip_prefix("probe-") } else { None }
 }
 
-/// Octets that a peer announced and that are not answered yet.
-struct Announced {
-    house: Arc<House>,
-    octets: usize,
-}
-
-impl Announced {
-    fn set(&mut self, octets: usize) -> bool {
-        self.clear();
-        let before = self.house.octets_under_way.fetch_add(octets, Ordering::Relaxed);
-        self.octets = octets;
-        let fits = before + octets <= limits::OCTETS_UNDER_WAY_MAX;
-        if !fits {
-            self.clear();
-        }
-        fits
-    }
-    fn clear(&mut self) {
-        self.house.octets_under_way.fetch_sub(std::mem::take(&mut self.octets), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Announced {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
 impl Handler for Session {
     fn secured(&mut self, chain: &[CertificateDer<'_>], _protocol: &str) {
         self.trust = self.judge(chain);
@@ -163,8 +134,12 @@ impl Handler for Session {
             // whoever is not Exchange Online has at most a probe to bring, and probes are small
             return self.untrusted(&why.clone()).await;
         }
-        if matches!(self.trust, Trust::Microsoft) && !self.announced.set(size) {
-            return replies::busy();
+        self.room = None;
+        if matches!(self.trust, Trust::Microsoft) {
+            self.room = Room::for_message(&self.house.octets, size).await;
+            if self.room.is_none() {
+                return replies::busy();
+            }
         }
         self.began = Instant::now();
         replies::sender_ok()
@@ -180,6 +155,14 @@ impl Handler for Session {
             return replies::recipient_ok();
         }
         self.untrusted(&why).await
+    }
+
+    fn grows(&mut self, octets: usize) -> Result<(), Reply> {
+        match &mut self.room {
+            Some(room) => room.grow(&self.house.octets, octets),
+            None if octets > limits::PROBE_OCTETS_MAX => Err(replies::no_such_mailbox()),
+            None => Ok(()),
+        }
     }
 
     async fn message(&mut self, envelope: Envelope, raw: Bytes) -> Reply {
@@ -205,7 +188,7 @@ impl Handler for Session {
         } else {
             self.untrusted("a probe's address, but not a probe").await
         };
-        self.announced.clear();
+        self.room = None;
         reply
     }
 }

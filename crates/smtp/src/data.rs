@@ -27,7 +27,13 @@ pub struct DataReceiver {
 
 impl DataReceiver {
     pub fn new(octets_max: usize) -> DataReceiver {
-        DataReceiver { at: At::LineStart, message: Vec::new(), octets_max, too_large: false, taken: 0 }
+        DataReceiver::expecting(0, octets_max)
+    }
+
+    /// With room for so many octets from the start.
+    pub fn expecting(octets: usize, octets_max: usize) -> DataReceiver {
+        let message = Vec::with_capacity(octets.min(octets_max));
+        DataReceiver { at: At::LineStart, message, octets_max, too_large: false, taken: 0 }
     }
 
     /// How many octets of `input` it took, and whether the last of them ended the message.
@@ -54,7 +60,7 @@ impl DataReceiver {
                     self.at = At::Cr;
                 }
                 _ => {
-                    let run = input[n..].iter().position(|b| *b == b'\r').unwrap_or(input.len() - n);
+                    let run = memchr::memchr(b'\r', &input[n..]).unwrap_or(input.len() - n);
                     self.put(&input[n..n + run]);
                     self.at = At::Inside;
                     n += run;
@@ -71,11 +77,21 @@ impl DataReceiver {
         self.taken
     }
 
+    /// Octets that are in memory.
+    pub fn held(&self) -> usize {
+        self.message.len()
+    }
+
+    /// The rest is read to its end and not kept.
+    pub fn forget(&mut self) {
+        self.too_large = true;
+        self.message = Vec::new();
+    }
+
     fn put(&mut self, octets: &[u8]) {
         self.taken = self.taken.saturating_add(octets.len());
         if self.message.len() + octets.len() > self.octets_max {
-            self.too_large = true;
-            self.message = Vec::new();
+            self.forget();
         }
         if !self.too_large {
             self.message.extend_from_slice(octets);

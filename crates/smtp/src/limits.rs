@@ -54,3 +54,9 @@ pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 pub const NEXT_GREETING_AFTER: Duration = Duration::from_secs(3);
 /// Octets of a message that are written at once: four TLS records (RFC 8446 §5.1).
 pub const WRITE_OCTETS: usize = 64 * 1024;
+/// A message may be larger than its SIZE said (RFC 1870 §6: an estimate) by so much before room has to be found anew.
+pub const ANNOUNCED_SLACK_OCTETS: usize = 64 * 1024;
+/// Read at once while a message comes.
+pub const READ_OCTETS: usize = 64 * 1024;
+/// Read at once while nothing comes: a pipelined group of commands. Thousands of idle sessions have it.
+pub const IDLE_READ_OCTETS: usize = 4 * 1024;

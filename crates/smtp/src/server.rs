@@ -19,6 +19,10 @@ pub trait Handler: Send {
     /// The size that the peer announced, zero when none.
     fn mail(&mut self, helo: &str, envelope: &Envelope, size: usize) -> impl Future<Output = Reply> + Send;
     fn rcpt(&mut self, recipient: &Recipient) -> impl Future<Output = Reply> + Send;
+    /// The message under way has so many octets now; `Err` where there is no room for them, and what to say at its end.
+    fn grows(&mut self, _octets: usize) -> Result<(), Reply> {
+        Ok(())
+    }
     /// What this returns is the whole promise: 2xx means that somebody has the message durably.
     fn message(&mut self, envelope: Envelope, raw: Bytes) -> impl Future<Output = Reply> + Send;
 }
@@ -112,7 +116,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
     watch: &mut Watch,
 ) -> io::Result<bool> {
     let patience = watch.patience;
-    let mut piece = BytesMut::with_capacity(64 * 1024);
+    let mut piece = BytesMut::new();
     let mut said = String::new();
     loop {
         while let Some(event) = session.next_event() {
@@ -152,12 +156,25 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
         write(stream, &mut said, patience).await?;
         piece.clear();
+        if session.in_data() {
+            piece.reserve(limits::READ_OCTETS);
+        } else {
+            session.idle();
+            if piece.capacity() != limits::IDLE_READ_OCTETS {
+                piece = BytesMut::with_capacity(limits::IDLE_READ_OCTETS);
+            }
+        }
         let until = watch.deadline(session.in_data());
         match timeout_at(until, stream.read_buf(&mut piece)).await {
             Ok(Ok(0)) => return Ok(false),
             Ok(Ok(octets)) if Instant::now() < until => {
                 watch.read(octets);
                 session.feed(&piece);
+                if session.in_data()
+                    && let Err(reply) = handler.grows(session.held_octets() + octets)
+                {
+                    session.give_up(reply);
+                }
             }
             Ok(Err(e)) => return Err(e),
             // a peer that never pauses is late all the same

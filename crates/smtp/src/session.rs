@@ -55,6 +55,10 @@ pub struct Session {
     broken: bool,
     /// Octets of chunks that were read and not kept, since the last message.
     swallowed: usize,
+    /// What the peer said of the size of the message under way.
+    announced: usize,
+    /// Why the message under way is read and not kept, where it is not its size.
+    given_up: Option<Reply>,
     waiting: Option<Waiting>,
     errors: u32,
     refusals: u32,
@@ -76,6 +80,8 @@ impl Session {
             chunks: None,
             broken: false,
             swallowed: 0,
+            announced: 0,
+            given_up: None,
             waiting: None,
             errors: 0,
             refusals: 0,
@@ -115,6 +121,42 @@ impl Session {
         self.chunks = None;
         self.broken = false;
         self.swallowed = 0;
+        self.given_up = None;
+    }
+
+    /// Octets of the message under way that are kept so far.
+    pub fn held_octets(&self) -> usize {
+        match &self.mode {
+            Mode::Data(receiver) => receiver.held(),
+            _ => self.chunks.as_ref().map_or(0, Vec::len),
+        }
+    }
+
+    /// There is no room for the message under way: the rest of it is read and forgotten, and this is said at its end.
+    pub fn give_up(&mut self, reply: Reply) {
+        self.given_up = Some(reply);
+        match &mut self.mode {
+            Mode::Data(receiver) => receiver.forget(),
+            Mode::Chunk { wanted, .. } => *wanted = false,
+            Mode::Commands => {}
+        }
+        self.broken |= self.chunks.take().is_some();
+    }
+
+    fn not_kept(&mut self) -> Reply {
+        self.given_up.clone().unwrap_or_else(|| too_large(self.octets_max))
+    }
+
+    /// Room for the whole at once, where the peer told the truth: growing copies.
+    fn expected(&self) -> usize {
+        self.announced.saturating_add(limits::ANNOUNCED_SLACK_OCTETS).min(self.octets_max)
+    }
+
+    /// Lets go of what a large message needed; many sessions wait for nothing.
+    pub fn idle(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > limits::IDLE_READ_OCTETS {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Tells the answer to the last question, which was said to the peer.
@@ -191,14 +233,14 @@ impl Session {
     }
 
     fn whole(&mut self, message: Option<Vec<u8>>) -> Event {
-        let envelope = self.envelope.take().unwrap_or_default();
+        let (envelope, refusal) = (self.envelope.take().unwrap_or_default(), self.not_kept());
         self.forget();
         match message {
             Some(raw) => {
                 self.waiting = Some(Waiting::Message);
                 Event::Message(envelope, raw.into())
             }
-            None => Event::Reply(too_large(self.octets_max)),
+            None => Event::Reply(refusal),
         }
     }
 
@@ -207,10 +249,11 @@ impl Session {
             if !self.broken {
                 return self.error(out_of_order("BDAT needs MAIL and RCPT first"));
             }
+            let refusal = self.not_kept();
             if last {
                 self.forget();
             }
-            return Event::Reply(too_large(self.octets_max));
+            return Event::Reply(refusal);
         }
         if last {
             let message = self.chunks.take();
@@ -323,6 +366,7 @@ impl Session {
         if size > self.octets_max {
             return Event::Reply(too_large(self.octets_max));
         }
+        self.announced = size;
         self.waiting = Some(Waiting::Mail(envelope.clone()));
         Event::Mail(envelope, size)
     }
@@ -354,7 +398,7 @@ impl Session {
                 self.error(out_of_order("BODY=BINARYMIME needs BDAT"))
             }
             Some(_) => {
-                self.mode = Mode::Data(DataReceiver::new(self.octets_max));
+                self.mode = Mode::Data(DataReceiver::expecting(self.expected(), self.octets_max));
                 Event::Reply(Reply::plain(354, "End data with <CR><LF>.<CR><LF>"))
             }
         }
@@ -370,7 +414,8 @@ impl Session {
         }
         let wanted = allowed && !self.broken;
         if wanted {
-            self.chunks.get_or_insert_with(Vec::new);
+            let room = self.expected();
+            self.chunks.get_or_insert_with(|| Vec::with_capacity(room));
         }
         self.mode = Mode::Chunk { left: octets, last, wanted };
     }
