@@ -7,6 +7,7 @@ use crate::ended::Stop;
 use crate::faults::Fault;
 use crate::house::House;
 use crate::limits;
+use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
 use mail::{Edit, Envelope, Message};
@@ -125,7 +126,7 @@ pub(crate) fn new_hold(
 /// Secrets that rode on the message do not rest on the disk: our own fields are taken off, and put on again at release.
 pub(crate) async fn hold_it(house: &House, hold: &NewHold, raw: &[u8]) -> Result<String, Fault> {
     let bare = mail::apply(raw, &[own_fields_away(hold.probe)]);
-    house.store.hold(hold, &bare).await.map_err(|e| Fault::Store(e.to_string()))
+    house.metrics.stored(Stored::Hold, house.store.hold(hold, &bare)).await.map_err(|e| Fault::Store(e.to_string()))
 }
 
 /// The same message for the same people is the same hold, so that a retry after a lost answer stores nothing twice.

@@ -9,6 +9,7 @@ use crate::hand_back::hand_back;
 use crate::house::House;
 use crate::inspect::inspect;
 use crate::log::Log;
+use crate::metrics::fault_kind;
 use crate::parse::parse;
 use crate::receive::Received;
 use crate::replies;
@@ -33,6 +34,7 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     log.entry.proofs = proofs.clone();
 
     let findings = log.step("inspect", inspect(&attributed, received, &message, proofs)).await;
+    log.fault = findings.as_ref().err().map(fault_kind);
     log.entry.findings = findings.as_ref().cloned().unwrap_or_default();
 
     let decided = log.step("decide", async { decide(&attributed, findings, &received.id) }).await?;

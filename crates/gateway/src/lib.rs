@@ -14,15 +14,19 @@ mod inspect;
 mod parse;
 mod receive;
 
+mod drain;
 mod ended;
 mod faults;
 mod house;
 pub mod limits;
+mod live;
 mod log;
+mod metrics;
 mod release;
 mod replies;
 mod returns;
 mod serve;
+mod status_page;
 mod tenants;
 mod zone;
 

@@ -2,11 +2,13 @@
 //! Microsoft's name, and by an address of Microsoft's ranges; neither alone is enough (transport.md G1). One address
 //! is open to everybody while it lives: that of a probe we sent ourselves, and what comes there goes nowhere.
 
+use crate::drain::Guest;
 use crate::ended::{Ended, Stop};
 use crate::faults::Fault;
 use crate::house::{House, NewAlert};
 use crate::journey::journey;
 use crate::log::Log;
+use crate::metrics::Stored;
 use crate::{limits, replies};
 use bytes::Bytes;
 use mail::{Envelope, HeaderSection, Recipient};
@@ -18,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use store::{AlertKind, Outcome, ProbeArrival};
 use tenant::{HEADER_PASS, HEADER_PROBE, HEADER_ROUTE};
+use tracing::Instrument;
 
 /// A message as it was handed to us, by a peer that proved to be Exchange Online.
 #[derive(Debug)]
@@ -47,16 +50,18 @@ pub(crate) struct Session {
     trust: Trust,
     began: Instant,
     announced: Announced,
+    guest: Guest,
 }
 
 impl Session {
     pub(crate) fn new(house: Arc<House>, peer: SocketAddr) -> Session {
         let announced = Announced { house: house.clone(), octets: 0 };
-        Session { house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), announced }
+        let guest = house.drain.guest();
+        Session { guest, house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), announced }
     }
 
     fn judge(&self, chain: &[CertificateDer<'_>]) -> Trust {
-        let settings = &self.house.settings;
+        let settings = self.house.live();
         if let Err(why) = smtp::tls::judge_client(chain, &settings.roots, &settings.microsoft_names) {
             return Trust::No(why);
         }
@@ -130,12 +135,29 @@ impl Drop for Announced {
 }
 
 impl Handler for Session {
-    fn secured(&mut self, chain: &[CertificateDer<'_>], _protocol: &str) {
+    fn resume(&mut self) -> Result<(), Reply> {
+        if self.guest.begin() { Ok(()) } else { Err(replies::going_down()) }
+    }
+
+    fn rest(&mut self) {
+        self.guest.rest();
+    }
+
+    async fn dismissed(&mut self) -> Reply {
+        self.guest.dismissed().await;
+        replies::going_down()
+    }
+
+    fn secured(&mut self, chain: &[CertificateDer<'_>], protocol: &str) {
+        self.house.metrics.tls(protocol);
         self.trust = self.judge(chain);
     }
 
     async fn mail(&mut self, helo: &str, _envelope: &Envelope, size: usize) -> Reply {
         self.helo = helo.to_owned();
+        if self.guest.is_draining() {
+            return replies::going_down();
+        }
         if matches!(self.trust, Trust::NoTls) {
             self.untrusted("no TLS").await;
             return replies::must_start_tls();
@@ -179,10 +201,12 @@ impl Handler for Session {
         let to_probes =
             received.envelope.recipients.iter().all(|r| probe_token(&r.address, &self.house.settings.zone).is_some());
         let routed = HeaderSection::of(&received.raw).fields().any(|f| f.is(HEADER_ROUTE));
+        // at every level of the log: whatever is told of a journey carries its id
+        let span = tracing::error_span!("journey", journey = %received.id);
         let reply = if to_probes && !routed {
-            swallow(&self.house, &received).await
+            swallow(&self.house, &received).instrument(span).await
         } else if matches!(self.trust, Trust::Microsoft) {
-            carry(self.house.clone(), received).await
+            carry(self.house.clone(), received).instrument(span).await
         } else {
             self.untrusted("a probe's address, but not a probe").await
         };
@@ -194,24 +218,28 @@ impl Handler for Session {
 /// One journey, its alert and its one journal entry. A panic ends this journey and nothing else.
 pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
     let Ok(_room) = house.journeys.acquire().await else { return replies::ours_is_broken(&received.id) };
-    let (inside, message) = (house.clone(), received.clone());
-    let walk = tokio::spawn(async move {
+    let (inside, message, began) = (house.clone(), received.clone(), Instant::now());
+    let walk = async move {
         let mut log = Log::begin(&message);
         let walked = journey(&inside, &message, &mut log).await;
         (walked, log)
-    });
-    let (walked, mut log) =
-        walk.await.unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
+    };
+    let (walked, mut log) = tokio::spawn(walk.in_current_span())
+        .await
+        .unwrap_or_else(|_| (Err(Stop::of(&Fault::Panic, None, &received.id)), Log::begin(&received)));
     let Ended { outcome, reply } = match walked {
         Ok(ended) => ended,
         Err(stop) => {
             log.entry.visits = log.entry.visits.max(stop.visits);
             log.entry.tenant = log.entry.tenant.or(stop.alert.tenant);
+            log.fault = log.fault.or(stop.fault);
             house.raise(&stop.alert).await;
             stop.ended
         }
     };
-    if let Err(e) = house.store.put_journey(&log.end(outcome, &reply)).await {
+    house.journey_ended(&log, outcome, began.elapsed());
+    let entry = log.end(outcome, &reply);
+    if let Err(e) = house.metrics.stored(Stored::Journal, house.store.put_journey(&entry)).await {
         // mail goes on without its story rather than not at all
         tracing::error!(journey = %received.id, error = %e, "the journal was not written");
     }
@@ -223,6 +251,7 @@ async fn swallow(house: &House, received: &Received) -> Reply {
     if received.raw.len() > limits::PROBE_OCTETS_MAX {
         return replies::no_such_mailbox();
     }
+    let began = Instant::now();
     let section = HeaderSection::of(&received.raw);
     let end = section.end().min(limits::PROBE_HEADER_OCTETS_MAX);
     let headers = String::from_utf8_lossy(&received.raw[..end]).into_owned();
@@ -252,6 +281,7 @@ async fn swallow(house: &House, received: &Received) -> Reply {
         let mut log = Log::begin(received);
         log.entry.tenant = Some(probe.tenant);
         log.entry.probe = Some(probe.token);
+        house.journey_ended(&log, Outcome::Swallowed, began.elapsed());
         if let Err(e) = house.store.put_journey(&log.end(Outcome::Swallowed, &replies::taken(&received.id))).await {
             tracing::error!(error = %e, "the journal was not written");
         }

@@ -48,6 +48,18 @@ impl Connections {
     }
 }
 
+impl Connections {
+    /// Tenant, connections in use, connections kept for the next message.
+    pub(crate) fn counts(&self) -> Vec<(TenantId, usize, usize)> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |lane: &Lane| {
+            let idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+            (limits::RETURN_CONNECTIONS_MAX - lane.room.available_permits(), idle)
+        };
+        lanes.iter().map(|((id, _), lane)| (*id, of(lane).0, of(lane).1)).collect()
+    }
+}
+
 impl Lane {
     fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +128,9 @@ async fn transaction(
     raw: &[u8],
 ) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
-    let replies = |delivery: &smtp::Delivery| (0..envelope.recipients.len()).map(|n| delivery.of(n).clone()).collect();
+    let replies = |delivery: &smtp::Delivery| {
+        (0..envelope.recipients.len()).map(|n| house.metrics.returned(delivery.of(n)).clone()).collect()
+    };
     while let Some(mut kept) = lane.take() {
         match kept.send(envelope, raw).await {
             Ok(delivery) => {
@@ -157,7 +171,10 @@ async fn open(house: &House, connected: &Connected) -> Result<Connection, Fault>
             tls: tls.clone(),
         };
         match Connection::open(&target).await {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => {
+                house.metrics.return_opened(&connected.tenant.label);
+                return Ok(connection);
+            }
             Err(e) => last = Fault::ReturnUnreachable(e.to_string()),
         }
     }

@@ -14,6 +14,16 @@ use tokio_rustls::TlsAcceptor;
 
 /// Who answers for one connection.
 pub trait Handler: Send {
+    /// Octets came in a session that rested; `Err`: nothing more is taken, this is said and the connection ends.
+    fn resume(&mut self) -> Result<(), Reply> {
+        Ok(())
+    }
+    /// Everything is answered and written, and no message is under way.
+    fn rest(&mut self) {}
+    /// Ends when a session that rests is to be sent away, with what is said then (RFC 5321 §3.8).
+    fn dismissed(&mut self) -> impl Future<Output = Reply> + Send {
+        std::future::pending()
+    }
     /// The handshake is done: the chain that the client showed (empty when none) and the protocol.
     fn secured(&mut self, chain: &[CertificateDer<'_>], protocol: &str);
     /// The size that the peer announced, zero when none.
@@ -100,17 +110,31 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
         write(stream, &mut said).await?;
         let patience: Duration = if session.in_data() { limits::DATA_TIMEOUT } else { limits::COMMAND_TIMEOUT };
         piece.clear();
-        match timeout(patience, stream.read_buf(&mut piece)).await {
+        let rests = session.rests();
+        if rests {
+            handler.rest();
+        }
+        let heard = tokio::select! {
+            heard = timeout(patience, stream.read_buf(&mut piece)) => heard,
+            goodbye = handler.dismissed(), if rests => return close(stream, &goodbye).await,
+        };
+        match heard {
             Ok(Ok(0)) => return Ok(false),
-            Ok(Ok(_)) => session.feed(&piece),
-            Ok(Err(e)) => return Err(e),
-            Err(_) => {
-                said += &Reply::new(421, (4, 4, 2), "Waited too long").wire();
-                write(stream, &mut said).await?;
-                return Ok(false);
+            Ok(Ok(_)) => {
+                if let Err(goodbye) = if rests { handler.resume() } else { Ok(()) } {
+                    return close(stream, &goodbye).await;
+                }
+                session.feed(&piece);
             }
+            Ok(Err(e)) => return Err(e),
+            Err(_) => return close(stream, &Reply::new(421, (4, 4, 2), "Waited too long")).await,
         }
     }
+}
+
+async fn close<S: AsyncWrite + Unpin>(stream: &mut S, goodbye: &Reply) -> io::Result<bool> {
+    write(stream, &mut goodbye.wire()).await?;
+    Ok(false)
 }
 
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, said: &mut String) -> io::Result<()> {
