@@ -7,6 +7,7 @@ use crate::ended::Stop;
 use crate::faults::Fault;
 use crate::house::House;
 use crate::limits;
+use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -130,7 +131,8 @@ pub(crate) async fn hold_it(house: &House, hold: &NewHold, received: &Received) 
     let due = if hold.reason == HoldReason::Judged { by.commands } else { by.end_of_data };
     let raw = &received.raw;
     let bare = mail::apply(raw, &[own_fields_away(hold.probe)]);
-    match tokio::time::timeout_at(due.into(), house.store.hold(hold, &bare)).await {
+    let holding = house.metrics.stored(Stored::Hold, house.store.hold(hold, &bare));
+    match tokio::time::timeout_at(due.into(), holding).await {
         Ok(held) => held.map_err(|e| Fault::Store(e.to_string())),
         // whether it is held or not: when it comes again, it is the same one
         Err(_) => Err(Fault::Late("act")),

@@ -120,6 +120,7 @@ fn unproven(received: &Received, tenant: Option<TenantId>, why: String) -> Stop 
         ended: Ended { outcome: Outcome::Deferred, reply: replies::not_attributed(&received.id) },
         alert: Box::new(NewAlert { kind: AlertKind::NotAttributed, tenant, subject: replies::about(tenant), text }),
         visits: 1,
+        fault: None,
     }
 }
 
@@ -137,6 +138,7 @@ fn looping(received: &Received, tenant: TenantId, visits: u32) -> Stop {
             text,
         }),
         visits,
+        fault: None,
     }
 }
 

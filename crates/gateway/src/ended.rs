@@ -2,6 +2,7 @@
 
 use crate::faults::Fault;
 use crate::house::NewAlert;
+use crate::metrics::fault_kind;
 use smtp::Reply;
 use store::{AlertKind, Outcome};
 use tenant::TenantId;
@@ -18,6 +19,8 @@ pub(crate) struct Stop {
     pub alert: Box<NewAlert>,
     /// How often the message came, where that is why it stops.
     pub visits: u32,
+    /// What of ours is broken, where that is why.
+    pub fault: Option<&'static str>,
 }
 
 impl Stop {
@@ -27,6 +30,7 @@ impl Stop {
             ended: Ended { outcome: Outcome::Deferred, reply: fault.reply(id) },
             alert: Box::new(NewAlert { kind, tenant, subject: subject.to_owned(), text }),
             visits: 1,
+            fault: Some(fault_kind(fault)),
         }
     }
 
@@ -37,6 +41,6 @@ impl Stop {
         );
         let alert =
             NewAlert { kind: AlertKind::Loop, tenant: Some(tenant), subject: "hop count exceeded".into(), text };
-        Stop { ended, alert: Box::new(alert), visits: 1 }
+        Stop { ended, alert: Box::new(alert), visits: 1, fault: None }
     }
 }

@@ -93,6 +93,12 @@ impl Lane {
         }
     }
 
+    /// In use, and kept for the next message.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.open();
+        (state.used, state.idle.len())
+    }
+
     /// Remembers where the host is, for a time when DNS does not say.
     pub(crate) fn know(&self, addresses: &[IpAddr]) {
         self.open().known = Some((Instant::now(), addresses.to_vec()));

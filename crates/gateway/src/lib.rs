@@ -15,18 +15,22 @@ mod parse;
 mod receive;
 
 mod answers;
+mod drain;
 mod ended;
 mod faults;
 mod house;
 mod judgements;
 mod lane;
 pub mod limits;
+mod live;
 mod log;
+mod metrics;
 mod release;
 mod replies;
 mod returns;
 mod room;
 mod serve;
+mod status_page;
 mod tenants;
 mod zone;
 

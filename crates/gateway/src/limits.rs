@@ -79,6 +79,12 @@ pub const RETRY_END: Duration = Duration::from_secs(24 * 3600);
 pub const RETRY_LOOK: Duration = Duration::from_secs(20);
 /// Journeys under way are given this long when the process is asked to end.
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(60);
+/// How long sessions that rest are given to take their goodbye, once nothing is under way.
+pub const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
+/// How old an answer of the store's writability may be: whoever asks /readyz in a loop costs the disk no more than this.
+pub const READY_BELIEVED: Duration = Duration::from_secs(1);
+/// The store must take a small write within this time to count as writable; it takes a millisecond when well.
+pub const READY_WRITE: Duration = Duration::from_secs(2);
 /// A return certificate that ends sooner raises an alert; renewing takes a person a few days.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long a probe is expected, and its address open: longer than connecting waits for one (45 minutes), no longer.

@@ -2,12 +2,14 @@
 
 use crate::faults::Fault;
 use crate::judgements::Judgement;
+use crate::metrics::fault_kind;
 use crate::receive::Received;
 use mail::HeaderSection;
 use smtp::Reply;
 use std::future::Future;
 use std::time::Instant;
 use store::{JourneyEntry, Outcome, StepTime};
+use tracing::Instrument;
 
 /// As it stands in the header, so that a message that is refused before it is parsed can be found too.
 fn written_id(received: &Received) -> Option<String> {
@@ -18,6 +20,8 @@ fn written_id(received: &Received) -> Option<String> {
 /// Filled by the steps as they go.
 pub(crate) struct Log {
     pub entry: JourneyEntry,
+    /// The fault that the journey met, as the metrics call it.
+    pub fault: Option<&'static str>,
 }
 
 impl Log {
@@ -48,13 +52,13 @@ impl Log {
             newest_token: false,
             steps: vec![StepTime { step: "receive".into(), micros: received.micros }],
         };
-        Log { entry }
+        Log { entry, fault: None }
     }
 
     /// Runs one step and writes down what it took.
     pub(crate) async fn step<T>(&mut self, name: &str, step: impl Future<Output = T>) -> T {
         let began = Instant::now();
-        let result = step.await;
+        let result = step.instrument(tracing::debug_span!("step", step = name)).await;
         self.entry.steps.push(StepTime {
             step: name.into(),
             micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -64,6 +68,7 @@ impl Log {
 
     /// Findings are written into every part of a message, with the journey in which they were made.
     pub(crate) fn judged(&mut self, judged: &Result<Judgement, Fault>) {
+        self.fault = judged.as_ref().err().map(fault_kind);
         if let Ok(judgement) = judged {
             self.entry.findings.clone_from(&judgement.findings);
             self.entry.judged_with = Some(judgement.journey.clone()).filter(|j| *j != self.entry.id);
@@ -73,6 +78,24 @@ impl Log {
     pub(crate) fn end(mut self, outcome: Outcome, reply: &Reply) -> JourneyEntry {
         self.entry.outcome = outcome;
         self.entry.reply = reply.to_string();
+        self.tell();
         self.entry
+    }
+
+    /// One line a journey, without addresses or subjects; whoever may read those asks the journal.
+    fn tell(&self) {
+        let entry = &self.entry;
+        let micros: u64 = entry.steps.iter().map(|s| s.micros).sum();
+        tracing::info!(
+            tenant = entry.tenant.map(tracing::field::display),
+            direction = entry.direction.map(tenant::Direction::as_str),
+            outcome = %entry.outcome,
+            bytes = entry.bytes,
+            recipients = entry.recipients.len(),
+            findings = entry.findings.len(),
+            fault = self.fault,
+            millis = micros / 1000,
+            "journey ended"
+        );
     }
 }

@@ -2,11 +2,13 @@
 //! Microsoft's name, and by an address of Microsoft's ranges; neither alone is enough (transport.md G1). One address
 //! is open to everybody while it lives: that of a probe we sent ourselves, and what comes there goes nowhere.
 
+use crate::drain::Guest;
 use crate::ended::{Ended, Stop};
 use crate::faults::Fault;
 use crate::house::{House, NewAlert, written_meanwhile};
 use crate::journey::journey;
 use crate::log::Log;
+use crate::metrics::Stored;
 use crate::room::Room;
 use crate::{limits, replies};
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome, ProbeArrival};
 use tenant::{HEADER_PASS, HEADER_PROBE, HEADER_ROUTE};
+use tracing::Instrument;
 
 /// A message as it was handed to us, by a peer that proved to be Exchange Online.
 #[derive(Debug)]
@@ -64,16 +67,18 @@ pub(crate) struct Session {
     trust: Trust,
     began: Instant,
     room: Option<Room>,
+    guest: Guest,
 }
 
 impl Session {
     pub(crate) fn new(house: Arc<House>, peer: SocketAddr) -> Session {
-        Session { house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), room: None }
+        let guest = house.drain.guest();
+        Session { guest, house, peer, helo: String::new(), trust: Trust::NoTls, began: Instant::now(), room: None }
     }
 
     fn judge(&self, chain: &[CertificateDer<'_>]) -> Trust {
-        let settings = &self.house.settings;
-        if let Err(why) = self.house.client_judge.judge(chain, &settings.microsoft_names) {
+        let settings = self.house.live();
+        if let Err(why) = settings.client_judge.judge(chain, &settings.microsoft_names) {
             return Trust::No(why);
         }
         let ip = self.peer.ip();
@@ -118,12 +123,29 @@ fn probe_token<'a>(address: &'a str, zone: &str) -> Option<&'a str> {
 }
 
 impl Handler for Session {
-    fn secured(&mut self, chain: &[CertificateDer<'_>], _protocol: &str) {
+    fn resume(&mut self) -> Result<(), Reply> {
+        if self.guest.begin() { Ok(()) } else { Err(replies::going_down()) }
+    }
+
+    fn rest(&mut self) {
+        self.guest.rest();
+    }
+
+    async fn dismissed(&mut self) -> Reply {
+        self.guest.dismissed().await;
+        replies::going_down()
+    }
+
+    fn secured(&mut self, chain: &[CertificateDer<'_>], protocol: &str) {
+        self.house.metrics.tls(protocol);
         self.trust = self.judge(chain);
     }
 
     async fn mail(&mut self, helo: &str, _envelope: &Envelope, size: usize) -> Reply {
         self.helo = helo.to_owned();
+        if self.guest.is_draining() {
+            return replies::going_down();
+        }
         if matches!(self.trust, Trust::NoTls) {
             self.untrusted("no TLS").await;
             return replies::must_start_tls();
@@ -181,10 +203,12 @@ impl Handler for Session {
         let to_probes =
             received.envelope.recipients.iter().all(|r| probe_token(&r.address, &self.house.settings.zone).is_some());
         let routed = HeaderSection::of(&received.raw).fields().any(|f| f.is(HEADER_ROUTE));
+        // at every level of the log: whatever is told of a journey carries its id
+        let span = tracing::error_span!("journey", journey = %received.id);
         let reply = if to_probes && !routed {
-            swallow(&self.house, &received).await
+            swallow(&self.house, &received).instrument(span).await
         } else if matches!(self.trust, Trust::Microsoft) {
-            carry(self.house.clone(), received).await
+            carry(self.house.clone(), received).instrument(span).await
         } else {
             self.untrusted("a probe's address, but not a probe").await
         };
@@ -195,6 +219,7 @@ impl Handler for Session {
 
 /// One journey, its alert and its one journal entry. A panic ends this journey and nothing else.
 pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
+    let began = Instant::now();
     // in a box: the journey's state is large, and it is moved twice
     let walk = Box::pin(async {
         let mut log = Log::begin(&received);
@@ -213,13 +238,16 @@ pub(crate) async fn carry(house: Arc<House>, received: Arc<Received>) -> Reply {
         Err(stop) => {
             log.entry.visits = log.entry.visits.max(stop.visits);
             log.entry.tenant = log.entry.tenant.or(stop.alert.tenant);
+            log.fault = log.fault.or(stop.fault);
             house.raise(&stop.alert).await;
             stop.ended
         }
     };
+    house.journey_ended(&log, outcome, began.elapsed());
     // mail goes on without its story rather than not at all
     let (store, entry) = (house.store.clone(), log.end(outcome, &reply));
-    written_meanwhile("the journal", async move { store.put_journey(&entry).await }).await;
+    let writing = written_meanwhile("the journal", async move { store.put_journey(&entry).await });
+    let _ = house.metrics.stored(Stored::Journal, writing).await;
     reply
 }
 
@@ -228,6 +256,7 @@ async fn swallow(house: &House, received: &Received) -> Reply {
     if received.raw.len() > limits::PROBE_OCTETS_MAX {
         return replies::no_such_mailbox();
     }
+    let began = Instant::now();
     let section = HeaderSection::of(&received.raw);
     let end = section.end().min(limits::PROBE_HEADER_OCTETS_MAX);
     let headers = String::from_utf8_lossy(&received.raw[..end]).into_owned();
@@ -257,6 +286,7 @@ async fn swallow(house: &House, received: &Received) -> Reply {
         let mut log = Log::begin(received);
         log.entry.tenant = Some(probe.tenant);
         log.entry.probe = Some(probe.token);
+        house.journey_ended(&log, Outcome::Swallowed, began.elapsed());
         if let Err(e) = house.store.put_journey(&log.end(Outcome::Swallowed, &replies::taken(&received.id))).await {
             tracing::error!(error = %e, "the journal was not written");
         }

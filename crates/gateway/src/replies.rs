@@ -26,6 +26,10 @@ pub(crate) fn no_such_mailbox() -> Reply {
 pub(crate) fn too_many_sessions() -> Reply {
     Reply::new(421, (4, 7, 0), "Too many connections, try again soon")
 }
+/// RFC 3463 §3.4, X.3.2: the peer comes again, to us or to another host.
+pub(crate) fn going_down() -> Reply {
+    Reply::new(421, (4, 3, 2), "Going down, try again soon")
+}
 pub(crate) fn busy() -> Reply {
     Reply::new(452, (4, 3, 1), "Too much mail under way, try again soon")
 }

@@ -44,6 +44,16 @@ impl Connections {
         }
         way.lane.clone()
     }
+
+    /// Tenant, connections in use, connections kept for the next message.
+    pub(crate) fn counts(&self) -> Vec<(TenantId, usize, usize)> {
+        let ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(id, way): (&TenantId, &Way)| {
+            let (used, idle) = way.lane.counts();
+            (*id, used, idle)
+        };
+        ways.iter().map(of).collect()
+    }
 }
 
 /// Offers the message to the tenant's host; what it said about each recipient, in order. `Err` when nothing could
@@ -103,7 +113,8 @@ async fn transaction(
 ) -> Result<Vec<Reply>, Fault> {
     let unreachable = |e: &ClientError| Fault::ReturnUnreachable(e.to_string());
     let replies = |delivery: &smtp::Delivery| {
-        let replies: Vec<Reply> = (0..envelope.recipients.len()).map(|n| delivery.of(n).clone()).collect();
+        let of = |n| house.metrics.returned(delivery.of(n)).clone();
+        let replies: Vec<Reply> = (0..envelope.recipients.len()).map(of).collect();
         if replies.iter().any(|r| answers::meaning(r) == Meaning::SlowDown) {
             tracing::warn!(tenant = %connected.tenant.label, "Exchange Online asks for less: half as many connections");
             lane.slow_down();
@@ -149,10 +160,12 @@ async fn open(house: &House, connected: &Connected, lane: &Lane) -> Result<Conne
         tls: tls.clone(),
     };
     let targets: Vec<Target> = addresses(house, host, lane).await?.into_iter().map(target).collect();
-    Connection::open_first(&targets).await.map_err(|e| match e {
+    let opened = Connection::open_first(&targets).await.map_err(|e| match e {
         Some(e) => Fault::ReturnUnreachable(e.to_string()),
         None => Fault::Dns(format!("{host} has no address")),
-    })
+    })?;
+    house.metrics.return_opened(&connected.tenant.label);
+    Ok(opened)
 }
 
 /// From DNS, or from what DNS said before while it says nothing now.

@@ -13,6 +13,11 @@ pub(crate) fn of_octets(octets: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(octets / UNIT_OCTETS))
 }
 
+/// Octets for which there is no room any more.
+pub(crate) fn taken(all: &Semaphore) -> usize {
+    limits::OCTETS_UNDER_WAY_MAX - all.available_permits() * UNIT_OCTETS
+}
+
 /// Of one message, from MAIL to its answer.
 pub(crate) struct Room {
     units: OwnedSemaphorePermit,

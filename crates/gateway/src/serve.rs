@@ -1,17 +1,17 @@
 //! Starting and ending: sockets, the DNS of the connector zone, and the retries of what was refused.
 
 use crate::house::House;
+use crate::live::Live;
 use crate::receive::Session;
 use crate::{limits, release, replies, zone};
 use ipnet::IpNet;
-use smtp::{ServerSettings, serve_connection};
+use smtp::serve_connection;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use store::Store;
 use tenant::{Secret, TenantId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// What a gateway is told by its operator.
@@ -49,6 +49,8 @@ pub enum GatewayError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("zone.listen {address}: {source}; is another server there, or does the port need more rights?")]
     ListenDns { address: SocketAddr, source: std::io::Error },
+    #[error("status.listen {address}: {source}; is another server there?")]
+    ListenStatus { address: SocketAddr, source: std::io::Error },
     #[error("the gateway's own certificate: {0}")]
     Certificate(#[from] smtp::tls::TlsError),
     #[error("dns.resolver: {0}")]
@@ -67,7 +69,8 @@ pub enum GatewayError {
 pub struct Running {
     pub smtp_address: SocketAddr,
     pub dns_address: Option<SocketAddr>,
-    house: Arc<House>,
+    pub(crate) house: Arc<House>,
+    pub(crate) accepting: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -83,20 +86,13 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
         Ok(_) => {}
         Err(e) => tracing::warn!(error = %e, "the limit of open files cannot be raised"),
     }
-    let tls = smtp::tls::server_config(&settings.chain_pem, settings.key_pem.expose())?;
-    let server =
-        ServerSettings { binarymime: settings.binarymime, ..ServerSettings::new(settings.hostname.clone(), tls) };
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
-    let smtp_address =
-        listener.local_addr().map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
+    let listen = settings.listen;
     let house = House::new(settings, store)?;
-    let mut tasks = vec![
-        tokio::spawn(accept(listener, server, house.clone())),
-        tokio::spawn(release::retry_refused(house.clone())),
-        tokio::spawn(forget_the_old(house.clone())),
-    ];
+    let listener =
+        TcpListener::bind(listen).await.map_err(|source| GatewayError::Listen { address: listen, source })?;
+    let smtp_address = listener.local_addr().map_err(|source| GatewayError::Listen { address: listen, source })?;
+    let mut tasks =
+        vec![tokio::spawn(release::retry_refused(house.clone())), tokio::spawn(forget_the_old(house.clone()))];
     let dns_address = match house.settings.dns_listen {
         Some(address) => {
             let (bound, task) =
@@ -106,12 +102,11 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
         }
         None => None,
     };
-    Ok(Running { smtp_address, dns_address, house, tasks })
+    let accepting = tokio::spawn(accept(listener, house.clone()));
+    Ok(Running { smtp_address, dns_address, house, accepting, tasks })
 }
 
-async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>) {
-    let sessions = Arc::new(Semaphore::new(limits::SESSIONS_MAX));
-    let strangers = Arc::new(Semaphore::new(limits::STRANGERS_MAX));
+async fn accept(listener: TcpListener, house: Arc<House>) {
     loop {
         let (tcp, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -122,17 +117,20 @@ async fn accept(listener: TcpListener, server: ServerSettings, house: Arc<House>
                 continue;
             }
         };
-        let of_microsoft = house.settings.is_microsofts(peer.ip());
-        let room = if of_microsoft { &sessions } else { &strangers };
+        let live = house.live();
+        let of_microsoft = live.is_microsofts(peer.ip());
+        let room = if of_microsoft { &house.sessions } else { &house.strangers };
         let room = room.clone().try_acquire_owned().ok().filter(|_| !house.is_overloaded());
+        house.metrics.session(of_microsoft, room.is_some());
         let Some(room) = room else {
             tokio::spawn(turn_away(tcp));
             continue;
         };
-        let (server, mut session) = (server.clone(), Session::new(house.clone(), peer));
+        let (house, mut session) = (house.clone(), Session::new(house.clone(), peer));
         tokio::spawn(async move {
             let _room = room;
-            if let Err(e) = serve_connection(tcp, &server, &mut session).await {
+            if let Err(e) = serve_connection(tcp, &live.server, &mut session).await {
+                house.metrics.session_failed(&e);
                 tracing::debug!(%peer, error = %e, "session ended");
             }
         });
@@ -159,25 +157,29 @@ async fn turn_away(mut tcp: TcpStream) {
     let _ = tokio::time::timeout(smtp::limits::REPLY_TIMEOUT, tcp.write_all(said.as_bytes())).await;
 }
 
-impl Settings {
-    /// True when the address is one from which Exchange Online sends.
-    pub(crate) fn is_microsofts(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.microsoft_ranges.iter().any(|range| range.contains(&ip))
-    }
-}
-
 impl Running {
-    /// Takes no more messages, lets those under way finish, and ends.
-    pub async fn shutdown(self) {
-        if let Some(accepting) = self.tasks.first() {
-            accepting.abort();
-        }
-        // whoever holds all room knows that nobody is under way
-        let all = u32::try_from(limits::JOURNEYS_MAX).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(limits::SHUTDOWN_PATIENCE, self.house.journeys.acquire_many(all))
-            .await
-            .map(|room| room.map(|r| r.forget()));
+    /// Certificate, names and ranges for whoever connects from now on; sessions that are open go on. What cannot be used
+    /// changes nothing.
+    pub fn reload(&self, settings: &Settings) -> Result<(), GatewayError> {
+        self.house.set_live(Live::of(settings)?);
+        Ok(())
+    }
+
+    /// Ends with the gateway.
+    pub(crate) fn beside(&mut self, task: JoinHandle<()>) {
+        self.tasks.push(task);
+    }
+
+    /// Counts a configuration that was read on request, taken or not.
+    pub fn count_reload(&self, taken: bool) {
+        self.house.metrics.reloaded(taken);
+    }
+
+    /// Listens no more, lets what is under way finish, and ends. False: patience ended first, and something was cut.
+    pub async fn shutdown(self) -> bool {
+        self.accepting.abort();
+        let finished = self.house.drain.finish().await;
         self.tasks.iter().for_each(JoinHandle::abort);
+        finished
     }
 }

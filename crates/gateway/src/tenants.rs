@@ -53,6 +53,15 @@ impl Tenants {
         Ok(self.known().by_id.get(&id).cloned())
     }
 
+    /// As it is known now, without asking the store.
+    pub(crate) fn label(&self, id: TenantId) -> Option<String> {
+        self.known().by_id.get(&id).map(|c| c.tenant.label.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.known().by_id.len()
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

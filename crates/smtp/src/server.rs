@@ -14,6 +14,16 @@ use tokio_rustls::TlsAcceptor;
 
 /// Who answers for one connection.
 pub trait Handler: Send {
+    /// Octets came in a session that rested; `Err`: nothing more is taken, this is said and the connection ends.
+    fn resume(&mut self) -> Result<(), Reply> {
+        Ok(())
+    }
+    /// Everything is answered and written, and no message is under way.
+    fn rest(&mut self) {}
+    /// Ends when a session that rests is to be sent away, with what is said then (RFC 5321 §3.8).
+    fn dismissed(&mut self) -> impl Future<Output = Reply> + Send {
+        std::future::pending()
+    }
     /// The handshake is done: the chain that the client showed (empty when none) and the protocol.
     fn secured(&mut self, chain: &[CertificateDer<'_>], protocol: &str);
     /// The size that the peer announced, zero when none.
@@ -156,18 +166,27 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
         write(stream, &mut said, patience).await?;
         piece.clear();
-        if session.in_data() {
-            piece.reserve(limits::READ_OCTETS);
-        } else {
+        let rests = session.rests();
+        if rests {
+            handler.rest();
             session.idle();
             if piece.capacity() != limits::IDLE_READ_OCTETS {
                 piece = BytesMut::with_capacity(limits::IDLE_READ_OCTETS);
             }
+        } else {
+            piece.reserve(limits::READ_OCTETS);
         }
         let until = watch.deadline(session.in_data());
-        match timeout_at(until, stream.read_buf(&mut piece)).await {
+        let heard = tokio::select! {
+            heard = timeout_at(until, stream.read_buf(&mut piece)) => heard,
+            goodbye = handler.dismissed(), if rests => return close(stream, &goodbye, patience).await,
+        };
+        match heard {
             Ok(Ok(0)) => return Ok(false),
             Ok(Ok(octets)) if Instant::now() < until => {
+                if let Err(goodbye) = if rests { handler.resume() } else { Ok(()) } {
+                    return close(stream, &goodbye, patience).await;
+                }
                 watch.read(octets);
                 session.feed(&piece);
                 if session.in_data()
@@ -179,9 +198,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
             Ok(Err(e)) => return Err(e),
             // a peer that never pauses is late all the same
             Ok(Ok(_)) | Err(_) => {
-                said += &Reply::new(421, (4, 4, 2), "Waited too long").wire();
-                write(stream, &mut said, patience).await?;
-                return Ok(false);
+                return close(stream, &Reply::new(421, (4, 4, 2), "Waited too long"), patience).await;
             }
         }
     }
@@ -215,6 +232,11 @@ impl Watch {
         }
         (self.since + command).min(self.began + session)
     }
+}
+
+async fn close<S: AsyncWrite + Unpin>(stream: &mut S, goodbye: &Reply, patience: Patience) -> io::Result<bool> {
+    write(stream, &mut goodbye.wire(), patience).await?;
+    Ok(false)
 }
 
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, said: &mut String, patience: Patience) -> io::Result<()> {

@@ -100,6 +100,10 @@ impl Session {
     pub fn in_data(&self) -> bool {
         !matches!(self.mode, Mode::Commands)
     }
+    /// True while no message is under way, from MAIL to its last octet.
+    pub fn rests(&self) -> bool {
+        !self.in_data() && self.envelope.is_none()
+    }
     /// True when octets wait that were sent too early.
     pub fn has_pending_input(&self) -> bool {
         !self.input.is_empty()

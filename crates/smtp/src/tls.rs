@@ -77,12 +77,14 @@ impl ClientJudge {
         built.map(ClientJudge).map_err(|e| TlsError::Certificate(format!("no trusted roots: {e}")))
     }
 
-    /// The name of `names` that the chain proves, or why it proves none.
+    /// The name of `names` that the chain proves, or why it proves none. `*.name` asks for a certificate that is good for
+    /// any name directly below (RFC 6125 §6.4.3): such a one only its owner can have.
     pub fn judge(&self, chain: &[CertificateDer<'_>], names: &[String]) -> Result<String, String> {
         let Some((leaf, above)) = chain.split_first() else { return Err("no client certificate was shown".into()) };
         let mut why = "no name is expected of any client".to_owned();
         for name in names {
-            let Ok(expected) = ServerName::try_from(name.as_str()) else { continue };
+            let below = name.strip_prefix("*.").map(|parent| format!("any-name.{parent}"));
+            let Ok(expected) = ServerName::try_from(below.as_deref().unwrap_or(name)) else { continue };
             match self.0.verify_server_cert(leaf, above, &expected, &[], UnixTime::now()) {
                 Ok(_) => return Ok(name.clone()),
                 Err(e) => why = format!("the client certificate ({}) is not one of {name}: {e}", subject(leaf)),
@@ -142,4 +144,31 @@ pub fn not_after(chain_pem: &str) -> Option<i64> {
     let leaf = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).next()?.ok()?;
     let (_, certificate) = x509_parser::parse_x509_certificate(&leaf).ok()?;
     Some(certificate.validity().not_after.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_star_asks_for_a_certificate_of_everything_below() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.self_signed(&key).unwrap().der().clone()).unwrap();
+        let (roots, signer) = (Arc::new(roots), rcgen::Issuer::new(authority, key));
+        let judged = |has: &str, expected: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let leaf = rcgen::CertificateParams::new(vec![has.to_owned()]).unwrap().signed_by(&key, &signer).unwrap();
+            let judge = ClientJudge::new(roots.clone()).unwrap();
+            judge.judge(&[leaf.der().clone()], &[expected.to_owned()]).is_ok()
+        };
+        assert!(judged("*.mail.example", "*.mail.example"));
+        assert!(judged("mail.example", "mail.example"));
+        for has in ["mail.example", "*.other.example", "one.mail.example", "*.example"] {
+            assert!(!judged(has, "*.mail.example"), "{has}");
+        }
+    }
 }

@@ -20,6 +20,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_alerts_end.sql"),
 ];
 
+/// The file of [`Store::prove_writable`]; no held message has such an id.
+const WRITABLE: &str = "writable";
+
 /// The handle that planes share; clone freely.
 #[derive(Clone)]
 pub struct Store {
@@ -67,6 +70,16 @@ impl Store {
         let known = store.held(None).await?.into_iter().map(|h| h.id).collect();
         store.bodies.sweep(&known);
         Ok(store)
+    }
+
+    /// Writes a row and a file, as holding a message would; fails when the disk is full, read-only or gone.
+    pub async fn prove_writable(&self) -> Result<()> {
+        sqlx::query("INSERT INTO counters(name,value) VALUES('written',$1) ON CONFLICT(name) DO UPDATE SET value=excluded.value")
+            .bind(now_millis())
+            .execute(&self.quick)
+            .await?;
+        self.bodies.put(WRITABLE, &bytes::Bytes::from_static(b"written to see whether it can be\n").into()).await?;
+        self.bodies.delete(WRITABLE).await
     }
 
     /// Finishes every write and closes the file.

@@ -136,6 +136,18 @@ impl Store {
         rows.iter().map(read_held).collect()
     }
 
+    /// How many wait, for each tenant that has any.
+    pub async fn held_counts(&self) -> Result<Vec<(TenantId, u64)>> {
+        let rows = sqlx::query("SELECT tenant,count(*) AS n FROM held GROUP BY tenant").fetch_all(&self.read).await?;
+        let counts = rows.iter().map(|r| {
+            let tenant: String = r.try_get("tenant")?;
+            let tenant =
+                tenant.parse().map_err(|_| crate::StoreError::Corrupt(format!("held: \"{tenant}\" is no tenant")))?;
+            Ok((tenant, u64::try_from(r.try_get::<i64, _>("n")?).unwrap_or(0)))
+        });
+        counts.collect()
+    }
+
     /// By its id or by any beginning of it that only one has.
     pub async fn held_one(&self, id: &str) -> Result<Option<Held>> {
         let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2")

@@ -323,3 +323,17 @@ async fn probes_arrive_where_they_are_expected() {
     store.put_probe_arrival(&arrival).await.unwrap();
     assert!(!store.probe_arrivals("t").await.unwrap()[0].mark_seen);
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    store.prove_writable().await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("bodies")).unwrap().count(), 0, "it leaves something behind");
+    store.hold(&hold("one"), &pieces(b"x")).await.unwrap();
+    assert_eq!(store.held_counts().await.unwrap(), [(ID, 1)]);
+    // whoever runs the tests may write anywhere, but not a file below a file
+    std::fs::remove_dir_all(dir.path().join("bodies")).unwrap();
+    std::fs::write(dir.path().join("bodies"), "").unwrap();
+    assert!(store.prove_writable().await.is_err());
+}
