@@ -147,19 +147,7 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Option<Connection<TlsStream<TcpStream>>>> {
-        let tcp = TcpStream::connect(self.load.address).await.context("connect")?;
-        tcp.set_nodelay(true)?;
-        let mut plain = Connection::new(tcp);
-        if plain.reply().await?.0 == 421 {
-            return Ok(None);
-        }
-        plain.command(b"EHLO mail-bench.outbound.protection.outlook.com\r\n", 250).await?;
-        plain.command(b"STARTTLS\r\n", 220).await?;
-        let name = ServerName::try_from(self.load.server_name)?;
-        let tls = TlsConnector::from(self.load.tls.clone()).connect(name, plain.stream).await.context("handshake")?;
-        let mut secure = Connection::new(tls);
-        secure.command(b"EHLO mail-bench.outbound.protection.outlook.com\r\n", 250).await?;
-        Ok(Some(secure))
+        connect(self.load.address, self.load.server_name, &self.load.tls).await
     }
 
     /// True when it was taken.
@@ -191,7 +179,28 @@ impl Session {
     }
 }
 
-struct Connection<S> {
+/// As Exchange Online opens one; `None` when it is turned away.
+pub async fn connect(
+    address: SocketAddr,
+    server_name: &'static str,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Option<Connection<TlsStream<TcpStream>>>> {
+    let tcp = TcpStream::connect(address).await.context("connect")?;
+    tcp.set_nodelay(true)?;
+    let mut plain = Connection::new(tcp);
+    if plain.reply().await?.0 == 421 {
+        return Ok(None);
+    }
+    plain.command(b"EHLO mail-bench.outbound.protection.outlook.com\r\n", 250).await?;
+    plain.command(b"STARTTLS\r\n", 220).await?;
+    let name = ServerName::try_from(server_name)?;
+    let tls = TlsConnector::from(tls.clone()).connect(name, plain.stream).await.context("handshake")?;
+    let mut secure = Connection::new(tls);
+    secure.command(b"EHLO mail-bench.outbound.protection.outlook.com\r\n", 250).await?;
+    Ok(Some(secure))
+}
+
+pub struct Connection<S> {
     stream: S,
     input: Vec<u8>,
 }
@@ -201,12 +210,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection { stream, input: Vec::with_capacity(1024) }
     }
 
-    async fn write(&mut self, octets: &[u8]) -> Result<()> {
+    pub async fn write(&mut self, octets: &[u8]) -> Result<()> {
         self.stream.write_all(octets).await?;
         Ok(self.stream.flush().await?)
     }
 
-    async fn command(&mut self, line: &[u8], expected: u16) -> Result<()> {
+    pub async fn command(&mut self, line: &[u8], expected: u16) -> Result<()> {
         self.write(line).await?;
         let (code, words) = self.reply().await?;
         if code != expected {
@@ -216,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Code and last line (RFC 5321 §4.2.1: a hyphen says that more lines follow).
-    async fn reply(&mut self) -> Result<(u16, String)> {
+    pub async fn reply(&mut self) -> Result<(u16, String)> {
         loop {
             while let Some(end) = memchr(b'\n', &self.input) {
                 let line: Vec<u8> = self.input.drain(..=end).collect();

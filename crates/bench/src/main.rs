@@ -12,6 +12,7 @@ mod growth;
 mod instructions;
 mod journal;
 mod load;
+mod loss;
 mod message;
 mod parts;
 mod peers;
@@ -47,6 +48,8 @@ enum Command {
     Growth(growth::Growth),
     /// Instructions of a message, by callgrind, against what cannot be avoided.
     Instructions(instructions::Instructions),
+    /// Nothing is lost under kills, full disks and connections that break at every verb.
+    Loss(loss::Loss),
     #[command(hide = true)]
     Part(parts::OnePart),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Peers(args) => peers::peers(args, &scratch.0, &cli.posthouse),
         Command::Growth(args) => growth::growth(args, &scratch.0, &cli.posthouse),
         Command::Instructions(args) => instructions::instructions(args, &scratch.0, &cli.posthouse),
+        Command::Loss(args) => loss::loss(args, &scratch.0, &cli.posthouse),
         Command::Part(args) => parts::part(args),
     };
     match done {

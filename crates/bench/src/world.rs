@@ -60,6 +60,8 @@ pub struct World {
     pub tenant: Tenant,
     pub signer: Signer,
     pub sink: Sink,
+    /// Chain and key of the sink, in PEM.
+    pub sink_identity: (String, String),
     pub name_server: SocketAddr,
     /// As Exchange Online connects to a smart host: with its own certificate, verifying the host's.
     pub exchange_tls: Arc<rustls::ClientConfig>,
@@ -75,6 +77,7 @@ impl World {
         let (authority, signer) = (Authority::new()?, Signer::new()?);
         let (chain, key) = authority.issue(SINK_NAME)?;
         let sink = Sink::start(&chain, &key)?;
+        let sink_identity = (chain, key);
         let records = [
             dns::a(SINK_NAME, [127, 0, 0, 1]),
             dns::txt(&format!("s1._domainkey.{SENDER_DOMAIN}"), &signer.record),
@@ -92,7 +95,7 @@ impl World {
         std::fs::write(dir.join("server.pem"), chain)?;
         std::fs::write(dir.join("server.key"), key)?;
         let tenant = contoso(&authority)?;
-        Ok(World { dir: dir.to_owned(), tenant, signer, sink, name_server, exchange_tls })
+        Ok(World { dir: dir.to_owned(), tenant, signer, sink, sink_identity, name_server, exchange_tls })
     }
 
     pub fn specimen(&self, octets: usize) -> Result<Arc<Specimen>> {
