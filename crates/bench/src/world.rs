@@ -121,5 +121,6 @@ fn contoso(authority: &Authority) -> Result<Tenant> {
         policy: Policy::default(),
         routing: Routing::Proven,
         rollout: Rollout::default(),
+        closed: Vec::new(),
     })
 }

@@ -7,7 +7,7 @@ use crate::plan::{self, Change, Plan};
 use crate::receipts::{Origin, SELF_HEAL};
 use crate::route::route;
 use crate::work::{Show, Work};
-use crate::{ControlError, Result, Settings, SignIn, Wish, limits, rotate::Rotate};
+use crate::{ControlError, Result, Settings, SignIn, Wish, limits, rotate::Rotate, watchdog};
 use m365::{Client, Identity};
 use serde_json::Value;
 use std::time::Instant;
@@ -25,7 +25,12 @@ pub async fn apply(
     show: &mut Show<'_>,
 ) -> Result<Plan> {
     let _alone = alone(store, id).await?;
-    let (tenant, app) = plan::acting(id, store).await?;
+    let (mut tenant, app) = plan::acting(id, store).await?;
+    // a person's word goes before the watchdog's; what heals leaves it
+    let reopens = by != SELF_HEAL && !tenant.closed.is_empty();
+    if reopens {
+        tenant.closed.clear();
+    }
     let (mut tenant, observed) = plan::observe_current(client, &app, store, settings, &tenant).await?;
     let now = plan::made(&tenant, settings, &observed)?;
     if now.id != approved {
@@ -40,7 +45,15 @@ pub async fn apply(
     let nobody = &mut |_: crate::Asked<'_>| false;
     let mut work =
         Work::new(Wish::new(Some(id.to_string()), SignIn::DeviceCode), client, store, settings, nobody, show);
-    carry_out_all(&mut work, &app, &mut tenant, &now, Origin { plan: approved, by }).await?;
+    let prove = must_be_proven(&tenant, &now) || (reopens && now.changes.iter().any(plan::routes_mail));
+    let done = carry_out_all(&mut work, &app, &mut tenant, &now, prove, Origin { plan: approved, by }).await;
+    match &done {
+        Ok(()) if reopens => drop(store.change_tenant(id, |known| known.closed.clear()).await?),
+        // the proof failed as the watchdog's would: it goes on trying, and telling
+        Err(_) if reopens => watchdog::handed_back(store, id).await?,
+        _ => {}
+    }
+    done?;
     applied(&work, &mut tenant).await?;
     Ok(now)
 }
@@ -69,9 +82,9 @@ async fn carry_out_all(
     app: &Identity,
     tenant: &mut Tenant,
     plan: &Plan,
+    prove: bool,
     origin: Origin<'_>,
 ) -> Result<()> {
-    let prove = must_be_proven(tenant, plan);
     for change in plan.changes.iter().filter(|c| c.waits_for.is_none() && !(prove && is_rule(c))) {
         carry_out_or_tell(work, app, tenant, change, origin).await?;
     }

@@ -10,7 +10,7 @@ use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
 use crate::objects::{accepted_domain, application, permissions};
 use crate::plan::{self, Change};
 use crate::receipts::Origin;
-use crate::route::{route, routed};
+use crate::route::{route, routed, taken_over};
 use crate::work::{Approve, Asked, Show, Work};
 use crate::{ControlError, Result, Settings, Wish, certificate, consent, directory, grant};
 use m365::{Client, Identity};
@@ -72,6 +72,9 @@ async fn as_administrator(work: &mut Work<'_>, signed_in: Identity) -> Result<Co
 
 /// The plan, shown and approved as a whole; of it everything that routes no mail.
 async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> Result<()> {
+    // what the watchdog holds closed is to be open, and is proven anew
+    let reopens = !tenant.closed.is_empty();
+    tenant.closed.clear();
     let plan = plan::of_tenant(tenant, app, work.client, work.store, work.settings).await?;
     if let Some(unknown) = plan.unknown_that_counts() {
         return Err(ControlError::Waits(format!(
@@ -82,6 +85,9 @@ async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> R
     if plan.changes.is_empty() {
         for wanted in plan::wanted(tenant, &work.settings.gateway_hostname) {
             work.show(Event::new(Step::Connectors, State::Already, format!("“{}” is there", wanted.name)));
+        }
+        if reopens {
+            taken_over(work, tenant).await?;
         }
         return Ok(());
     }
@@ -101,6 +107,9 @@ async fn way_back(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant) -> R
         carry_out_or_tell(work, app, tenant, change, Origin { plan: &plan.id, by: "connect" }).await?;
     }
     settle(work, app, tenant, |change| !is_rule(change)).await?;
+    if reopens {
+        taken_over(work, tenant).await?;
+    }
     if tenant.routing == Routing::Proven && must_be_proven(tenant, &plan) {
         // the way back was made anew: the rules take probes alone until one has come back
         routed(work, tenant, Routing::Probe).await?;
@@ -150,6 +159,7 @@ async fn described(work: &Work<'_>, app: &Identity, organization: &Organization,
                 policy,
                 routing: Routing::Off,
                 rollout: Rollout::default(),
+                closed: Vec::new(),
             }
         }
     };

@@ -10,7 +10,7 @@ use crate::plan::{self, Call, Change, text_of};
 use crate::proof::{Proof, Shown};
 use crate::receipts::{Origin, receipted};
 use crate::work::{Show, Work};
-use crate::{ControlError, Result, Settings, SignIn, Wish, consent, limits};
+use crate::{ControlError, Result, Settings, SignIn, Wish, consent, limits, watchdog};
 use m365::{Client, Identity, Service};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -50,6 +50,7 @@ pub async fn disconnect(
     }
     if proof.is_complete() {
         store.delete_tenant(id).await?;
+        watchdog::over(store, id).await?;
         work.show(Event::new(Step::Disconnect, State::Done, format!("{} is disconnected", tenant.display_name)));
     }
     Ok(proof)

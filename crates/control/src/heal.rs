@@ -1,12 +1,13 @@
 //! Guarded self-heal: only what a plan explains, seldom enough that it never becomes a fight, and not against
 //! somebody who means it.
 
+use crate::apply::{apply, must_be_proven};
 use crate::events::Event;
 use crate::feed::{Feed, When};
 use crate::look::culprit;
 use crate::plan::{self, Change, Plan, text_of};
 use crate::receipts::SELF_HEAL;
-use crate::{Result, Settings, apply::apply, limits};
+use crate::{Result, Settings, limits};
 use jiff::Timestamp;
 use m365::Client;
 use serde_json::Value;
@@ -25,7 +26,15 @@ pub(crate) async fn heal(plan: &Plan, client: &Client, store: &Store, settings: 
     if wrong.is_empty() || plan.unknown_that_counts().is_some() {
         return Ok(());
     }
-    let wished = plan::plan(id, client, store, settings).await?;
+    // while the watchdog holds a way closed, only what has nothing to do with it is healed: it is not undone, and nothing
+    // is opened that mail would have to prove
+    if let Some(tenant) = store.tenant(id).await?.filter(|t| !t.closed.is_empty()) {
+        let held = plan.changes.iter().any(|c| plan::is_held_closed(&tenant, c));
+        if held || must_be_proven(&tenant, plan) {
+            return Ok(());
+        }
+    }
+    let wished = plan::plan_as_held(id, client, store, settings).await?;
     if wished.id != plan.id {
         let text = format!(
             "{} is not put right by itself: a wish was not applied yet, and an administrator applies both: posthouse plan {id}; posthouse apply {id} --plan {}",

@@ -19,6 +19,7 @@ mod route;
 mod status;
 mod tell;
 mod watch;
+mod watchdog;
 
 pub mod notify;
 
@@ -52,7 +53,7 @@ pub use events::{Event, State, Step};
 pub use feed::{Act, Feed};
 pub use look::{Drift, Look, look};
 pub use measured::{Fact, Measure, Measured, Reason, Skip, TraceRow, Unseen, skipped, watch_mail};
-pub use notify::{notify, notify_test};
+pub use notify::{notify, notify_test, notify_what_lies};
 pub use objects::permissions::{Permission, needed as permissions_needed};
 pub use plan::{Action, Change, Notice, Plan, Unknown, ValueChange, plan, plan_removal, plan_wish, preview};
 pub use probe::{ProbeResult, last_results as last_probes};
@@ -61,6 +62,7 @@ pub use rotate::{Rotate, rotate_secrets};
 pub use settings::{Settings, SignIn, Wish};
 pub use status::{Status, status};
 pub use watch::{Rhythm, watch};
+pub use watchdog::{FailOpen, Off, Phase, ProbeSign, Round, Sign, Unchecked, Verdict, Way, Window, watchdog};
 pub use work::Asked;
 
 pub type Result<T> = std::result::Result<T, ControlError>;

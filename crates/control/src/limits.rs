@@ -85,6 +85,9 @@ pub const HEALS_MAX: usize = 20;
 pub const HEAL_SHOWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 /// How often the outbox is looked at: other processes write into it, and a second is soon enough for a person.
 pub const NOTICE_LOOK: Duration = Duration::from_secs(1);
+/// A notice that lies for so long after it was due is delivered by nobody: a try takes seconds, and whoever gets one twice
+/// knows it by its id.
+pub const NOTICE_LIES: Duration = Duration::from_secs(30);
 /// Before a notice is tried for the second time; doubled with each try, up to half an hour, for a day. Who has not been
 /// told after a day finds it in the list of alerts.
 pub const NOTICE_AGAIN_FIRST: Duration = Duration::from_secs(2);
@@ -133,3 +136,53 @@ pub const CONFIRMED_AT_ONCE: u32 = 50;
 pub const DELTA_PAGES_MAX: usize = 20_000;
 /// Progress is shown each time that so many more were read: some dozens of lines for the largest tenants.
 pub const PROGRESS_EVERY: u64 = 1000;
+/// Minutes for which a tenant may let the gateway fail before the watchdog turns routing off. Not below ten: Exchange
+/// Online keeps mail for a day, a rule takes up to half an hour to be in effect, and a restart takes less. Not above
+/// twenty hours: half an hour later the rules are in effect, and what waits is still not sent back.
+pub const FAIL_OPEN_MINUTES_MIN: u32 = 10;
+pub const FAIL_OPEN_MINUTES_MAX: u32 = 20 * 60;
+/// For the gateway's greeting, STARTTLS and what comes after it: a server under load answers in seconds, and Exchange
+/// Online gives up sooner than a person would.
+pub const DOOR_PATIENCE: Duration = Duration::from_secs(20);
+/// Rounds of the watchdog that are kept for its judgement: the longest allowance at one a minute, and some more.
+pub const ROUNDS_KEPT: usize = FAIL_OPEN_MINUTES_MAX as usize + 60;
+/// So many rounds may be missing between two before nobody can say what was between them.
+pub const ROUNDS_MISSING: u32 = 5;
+/// Probes in a row that have to be lost before they count: one may be lost without anybody's fault.
+pub const PROBES_LOST: usize = 2;
+/// Minutes for which a probe that came round says that the way works, and for which journeys are counted.
+pub const PROBE_FRESH_MINUTES: u32 = 5;
+pub const SHARE_MINUTES: u32 = 10;
+/// Fewer messages say nothing of the gateway; and of those that came all but a few must have been refused for a fault of
+/// ours. What comes through, be it one probe, shows that others fail for what they are.
+pub const SHARE_MESSAGES_MIN: u64 = 5;
+pub const SHARE_PERCENT: u64 = 90;
+/// Minutes between two questions for what waits: each is one of the 100 that Microsoft allows in five minutes.
+pub const WAITING_EVERY_MINUTES: u32 = 5;
+/// Minutes for which a message must have waited: Exchange Online's own delays, and what is on its way now.
+pub const WAITING_MINUTES: u32 = 10;
+/// Before the way is proven again the gateway must have answered for so many minutes without a break, and after a proof
+/// that failed nothing is tried for as long.
+pub const WELL_MINUTES: u32 = 10;
+/// Probes in a row, each way, before everybody's mail goes out again after the watchdog held it back.
+pub const OPENING_PROBES: usize = 3;
+/// Minutes for a probe to come round while routing is being turned on: a rule takes half an hour to be in effect.
+pub const OPENING_PROBE_MINUTES: u32 = 45;
+/// Within a day the watchdog turns routing off so often, and after the last time leaves it off: a gateway that fails again
+/// and again delays mail each time by the allowance, and rules that change more often than they come into effect do
+/// neither of both.
+pub const OFFS_A_DAY: usize = 3;
+/// Minutes between two alerts while routing is off.
+pub const OFF_TOLD_EVERY_MINUTES: u32 = 60;
+/// Half a change of the watchdog's is no tampering for so long; after that nobody is at work on it any more.
+pub const UNDER_WAY_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(3);
+/// For one round of the watchdog at one tenant, a proof of both ways by mail included.
+pub const ROUND_TIMEOUT: Duration = Duration::from_secs(3 * 3600);
+/// Unchecked messages that are written down for each time that routing was off, for judging them later; the count goes on.
+pub const UNCHECKED_KEPT: usize = 10_000;
+/// Times of which unchecked mail is remembered.
+pub const WINDOWS_KEPT: usize = 50;
+/// Minutes after which unchecked mail is counted again: the trace lags, and rules take half an hour to be in effect.
+pub const RECOUNT_MINUTES: u32 = 35;
+/// Rounds after which nobody is taken to keep watch any more: a restart takes less.
+pub const ROUNDS_UNATTENDED: i64 = 10;

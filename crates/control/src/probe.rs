@@ -46,6 +46,9 @@ pub struct ProbeResult {
     /// When it was sent for the last time.
     pub sent: Timestamp,
     pub seconds: f64,
+    /// Exchange Online took it from us.
+    #[serde(default)]
+    pub taken: bool,
     /// The gateway had it and handed it back.
     pub through_us: bool,
     /// Copies at the far end; more than one is a fault, too. `None`: it could not be looked at.
@@ -65,6 +68,7 @@ impl ProbeResult {
             direction,
             sent: Timestamp::now(),
             seconds: 0.0,
+            taken: false,
             through_us: false,
             arrived: None,
             secret_gone: None,
@@ -129,8 +133,17 @@ pub(crate) async fn send_and_look(
             break;
         }
     }
-    work.store.put_step(tenant.id, RESULTS, &json!(results)).await?;
+    remember(work.store, tenant.id, &results).await?;
     Ok(results)
+}
+
+/// The newest of each direction.
+async fn remember(store: &store::Store, tenant: tenant::TenantId, results: &[ProbeResult]) -> Result<()> {
+    let mut all = last_results(store, tenant).await?;
+    all.retain(|known| results.iter().all(|new| new.direction != known.direction));
+    all.extend_from_slice(results);
+    all.sort_by_key(|r| r.direction);
+    Ok(store.put_step(tenant, RESULTS, &json!(all)).await?)
 }
 
 /// What the last probes showed.
@@ -254,10 +267,12 @@ async fn round_trip(
         let (sent, at, direction) = (Instant::now(), Timestamp::now(), probe.direction);
         // sent again, it is another message: copies are counted by it
         probe.message_id = format!("{}@{}", uuid::Uuid::new_v4(), work.settings.zone);
+        let handed_over = send(work, tenant, probe).await;
         let result = |through_us, wrong| ProbeResult {
             direction,
             sent: at,
             seconds: sent.elapsed().as_secs_f64(),
+            taken: handed_over.is_ok(),
             through_us,
             arrived: None,
             secret_gone: None,
@@ -265,7 +280,6 @@ async fn round_trip(
             wrong,
         };
         // a server that does not answer now may a little later
-        let handed_over = send(work, tenant, probe).await;
         while sent.elapsed() < limits::PROBE_AGAIN.min(patience) {
             if let Some(message_id) = handed_back(work, tenant, probe).await? {
                 probe.message_id = message_id;
@@ -273,7 +287,7 @@ async fn round_trip(
             }
             tokio::time::sleep(limits::LOOK_FIRST).await;
         }
-        let stopped = match handed_over {
+        let stopped = match &handed_over {
             Ok(()) => where_it_stopped(work, tenant, probe).await,
             Err(e) => e.to_string(),
         };

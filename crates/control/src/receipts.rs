@@ -15,6 +15,7 @@ pub(crate) struct Origin<'a> {
 
 /// Who acts where no person does.
 pub(crate) const SELF_HEAL: &str = "self-heal";
+pub(crate) const WATCHDOG: &str = "watchdog";
 
 impl Origin<'_> {
     pub(crate) const CONNECT: Origin<'static> = Origin { plan: "", by: "connect" };

@@ -8,6 +8,7 @@ use crate::receipts::Origin;
 use crate::work::Work;
 use crate::{ControlError, Result, limits, probe};
 use m365::Identity;
+use std::slice::from_ref;
 use std::time::Instant;
 use tenant::{Direction, Routing, Stage, Tenant};
 
@@ -15,7 +16,7 @@ use tenant::{Direction, Routing, Stage, Tenant};
 /// already keeps its rules: they are put right where they are not as they should be, and proven again.
 pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tenant, origin: Origin<'_>) -> Result<()> {
     if tenant.routing == Routing::Proven {
-        rules_for(work, app, tenant, Takes::Rollout, origin).await?;
+        rules_for(work, app, tenant, Takes::Rollout, &Direction::BOTH, origin).await?;
     }
     let tokens = probe::prepare(work, tenant).await?;
     let mut directions = vec![Direction::Inbound, Direction::Outbound];
@@ -24,13 +25,14 @@ pub(crate) async fn route(work: &mut Work<'_>, app: &Identity, tenant: &mut Tena
         directions.retain(|d| tenant.rollout.of(*d) == Stage::Everyone);
     } else {
         routed(work, tenant, Routing::Probe).await?;
-        rules_for(work, app, tenant, Takes::Probes(&tokens.inbound, &tokens.outbound), origin).await?;
+        let takes = Takes::Probes(from_ref(&tokens.inbound), from_ref(&tokens.outbound));
+        rules_for(work, app, tenant, takes, &Direction::BOTH, origin).await?;
     }
     if !directions.is_empty() {
         probe::prove(work, app, tenant, &tokens, &directions).await?;
     }
     if tenant.routing != Routing::Proven {
-        rules_for(work, app, tenant, Takes::Rollout, origin).await?;
+        rules_for(work, app, tenant, Takes::Rollout, &Direction::BOTH, origin).await?;
         routed(work, tenant, Routing::Proven).await?;
     }
     let whose = match (tenant.rollout.inbound, tenant.rollout.outbound) {
@@ -49,16 +51,30 @@ pub(crate) async fn routed(work: &Work<'_>, tenant: &mut Tenant, routing: Routin
     Ok(())
 }
 
-/// The rules for `takes`, in order, read back: first the way back (the strip rule), then the ways out.
-async fn rules_for(
+/// What the watchdog held closed is a person's from now on, and is proven anew.
+pub(crate) async fn taken_over(work: &Work<'_>, tenant: &mut Tenant) -> Result<()> {
+    routed(work, tenant, Routing::Probe).await?;
+    tenant.closed.clear();
+    work.store.change_tenant(tenant.id, |known| known.closed.clear()).await?;
+    Ok(())
+}
+
+/// The rules for `takes` of these ways, in order, read back: first the way back (the strip rule), then the ways out.
+pub(crate) async fn rules_for(
     work: &mut Work<'_>,
     app: &Identity,
     tenant: &mut Tenant,
     takes: Takes<'_>,
+    ways: &[Direction],
     origin: Origin<'_>,
 ) -> Result<()> {
     let [inbound, outbound, strip] = rules::all(tenant, takes);
-    let wanted = [strip, inbound, outbound];
+    let mut wanted = vec![strip];
+    wanted.extend(
+        [(Direction::Inbound, inbound), (Direction::Outbound, outbound)]
+            .into_iter()
+            .filter_map(|(way, rule)| ways.contains(&way).then_some(rule)),
+    );
     let mut changed = false;
     for wanted in &wanted {
         let observed = seen_rules(work, app).await?;

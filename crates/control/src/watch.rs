@@ -8,7 +8,7 @@ use crate::look::{graded, plan_as_applied};
 use crate::plan::{self, Plan};
 use crate::tell::{Memory, tell};
 use crate::work::Work;
-use crate::{Result, Settings, SignIn, Wish, heal::heal, host, limits, probe};
+use crate::{Result, Settings, SignIn, Wish, heal::heal, host, limits, probe, watchdog};
 use m365::Client;
 use serde_json::json;
 use std::collections::HashMap;
@@ -30,6 +30,10 @@ pub struct Rhythm {
     pub probe_patience: Duration,
     /// The host that takes mail back.
     pub host: Duration,
+    /// A round of the watchdog.
+    pub watchdog: Duration,
+    /// How long a minute of the watchdog's allowances lasts; shorter in rehearsals.
+    pub minute: Duration,
 }
 
 /// What one look at a tenant saw.
@@ -117,6 +121,9 @@ impl Doors {
             let calm = matches!(seen, Some(Seen::Whole { calm: true, .. }));
             let after = async {
                 self.tell_if_blind(id, seen.as_ref()).await?;
+                if let Some(tenant) = self.store.tenant(id).await? {
+                    watchdog::tell_if_unattended(&self.store, &tenant).await?;
+                }
                 match &seen {
                     // it proves the way by mail, if need be, and has its own patience
                     Some(Seen::Whole { plan, .. }) => self.heal(id, plan).await,
@@ -185,7 +192,8 @@ impl Doors {
     /// Not in a pause, and not while somebody of ours changes the tenant: he looks for himself, and half a change is no
     /// tampering.
     async fn is_ours_to_watch(&self, id: TenantId) -> Result<bool> {
-        Ok(self.store.paused(id).await?.is_none() && self.store.lock_tenant(id)?.is_some())
+        let alone = self.store.paused(id).await?.is_none() && self.store.lock_tenant(id)?.is_some();
+        Ok(alone && !watchdog::under_way(&self.store, id).await?)
     }
 
     async fn heal(&self, id: TenantId, plan: &Plan) -> Result<()> {
@@ -253,7 +261,7 @@ impl Doors {
         let directions: Vec<Direction> = [Direction::Inbound, Direction::Outbound]
             .into_iter()
             // a probe goes only where everybody's mail goes
-            .filter(|d| tenant.rollout.of(*d) == Stage::Everyone)
+            .filter(|d| tenant.rollout.of(*d) == Stage::Everyone && tenant.routes(*d))
             .collect();
         let nobody = &mut |_: crate::Asked<'_>| false;
         let show = &mut |event: crate::Event| tracing::debug!(tenant = %id, %event, "probe");

@@ -98,6 +98,7 @@ fn contoso(authority: &Authority) -> Tenant {
         policy: Policy::default(),
         routing: Routing::Proven,
         rollout: Rollout::default(),
+        closed: Vec::new(),
     }
 }
 

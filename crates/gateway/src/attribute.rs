@@ -278,6 +278,7 @@ mod tests {
             policy: Policy::default(),
             routing: Routing::Proven,
             rollout: Rollout::default(),
+            closed: Vec::new(),
         }
     }
 

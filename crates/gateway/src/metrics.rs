@@ -79,6 +79,7 @@ fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::Skipped => "skipped",
         AlertKind::ProbeLost => "probe_lost",
         AlertKind::Healed => "healed",
+        AlertKind::FailOpen => "fail_open",
         AlertKind::Test => "test",
         AlertKind::Other => "other",
     }

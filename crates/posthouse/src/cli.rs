@@ -25,6 +25,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         ready_file: Option<PathBuf>,
     },
+    /// Keep watch over the gateway from outside its process: where a tenant asked for fail-open, turn routing off when the
+    /// gateway has been failing for too long, and on again once mail has proven the way.
+    ///
+    /// Runs on the gateway's machine, as another unit: it needs the same configuration and data directory, and nothing else.
+    Watchdog,
     /// Connect, list and disconnect tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
@@ -210,6 +215,14 @@ pub enum TenantCommand {
         #[arg(value_enum)]
         to: Switch,
     },
+    /// Say for how long the gateway may fail before `posthouse watchdog` turns routing off and mail is delivered unchecked.
+    FailOpen {
+        /// Tenant id, label or domain.
+        tenant: String,
+        /// For example 30m or 2h; `off`: never, mail waits. Without it the present wish is shown.
+        #[arg(long, value_name = "TIME|off", value_parser = fail_open)]
+        after: Option<FailOpen>,
+    },
     /// Bring many tenants to what a file says, ring by ring, each by its own plan.
     ///
     /// Without --yes the plans are only shown. Exit code 0: nothing to do, or all done; 2: changes; 1: an error.
@@ -238,6 +251,30 @@ pub enum TenantCommand {
     },
     /// List connected tenants.
     List,
+}
+
+/// How long the gateway may fail; `None`: as long as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailOpen(pub Option<u32>);
+
+pub fn fail_open(text: &str) -> Result<FailOpen, String> {
+    use control::limits::{FAIL_OPEN_MINUTES_MAX as MAX, FAIL_OPEN_MINUTES_MIN as MIN};
+    if text == "off" {
+        return Ok(FailOpen(None));
+    }
+    let minutes = match (text.strip_suffix('m'), text.strip_suffix('h')) {
+        (Some(minutes), _) => minutes.parse::<u32>().ok(),
+        (_, Some(hours)) => hours.parse::<u32>().ok().and_then(|hours| hours.checked_mul(60)),
+        _ => None,
+    };
+    match minutes {
+        Some(minutes) if (MIN..=MAX).contains(&minutes) => Ok(FailOpen(Some(minutes))),
+        Some(_) => Err(format!(
+            "say between {MIN}m and {}h, or off: a rule takes half an hour to be in effect, and Exchange Online keeps mail for a day",
+            MAX / 60
+        )),
+        None => Err(format!("\"{text}\" is no time; say for example 30m, 2h or off")),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -346,4 +383,26 @@ pub struct DemoArgs {
     /// Write the result as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_for_fail_open_has_bounds() {
+        assert_eq!(fail_open("30m"), Ok(FailOpen(Some(30))));
+        assert_eq!(fail_open("2h"), Ok(FailOpen(Some(120))));
+        assert_eq!(fail_open("off"), Ok(FailOpen(None)));
+        for (text, complaint) in [
+            ("9m", "between 10m and 20h"),
+            ("21h", "between"),
+            ("99999999h", "no time"),
+            ("30", "no time"),
+            ("", "no time"),
+            ("-5m", "no time"),
+        ] {
+            assert!(fail_open(text).is_err_and(|e| e.contains(complaint)), "{text}");
+        }
+    }
 }

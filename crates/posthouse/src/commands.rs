@@ -65,6 +65,25 @@ pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// The control plane's watch over the gateway, and nothing that carries mail. What it has to tell reaches people although
+/// `posthouse serve`, whose work notices are, may be dead.
+pub async fn watchdog(config: &Config) -> Result<()> {
+    let store = open(config).await?;
+    let targets = wiring::notify_targets(config)?;
+    control::notify::settle(&targets, &store).await?;
+    let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
+    let gateway = wiring::gateway_door(config);
+    tracing::info!(%gateway, "keeping watch");
+    let notices = tokio::spawn(control::notify_what_lies(targets, store.clone()));
+    tokio::select! {
+        () = control::watchdog(client, store.clone(), settings, config.watch, gateway) => {}
+        () = asked_to_end() => {}
+    }
+    notices.abort();
+    store.close().await;
+    Ok(())
+}
+
 pub async fn sim(args: SimArgs) -> Result<()> {
     let dir = args.dir.unwrap_or_else(|| std::env::temp_dir().join(format!("posthouse-sim-{}", std::process::id())));
     std::fs::create_dir_all(&dir).with_context(|| format!("folder {}", dir.display()))?;

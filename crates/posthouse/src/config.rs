@@ -80,6 +80,10 @@ struct WatchSection {
     probe_patience_secs: u64,
     /// Seconds between two readings of the host that takes a tenant's mail back.
     host_secs: u64,
+    /// Seconds between two rounds of the watchdog.
+    watchdog_secs: u64,
+    /// For rehearsals: how long a minute of what the watchdog allows lasts.
+    watchdog_minute_millis: u64,
 }
 
 impl Default for WatchSection {
@@ -87,7 +91,15 @@ impl Default for WatchSection {
     /// enough for a person. A probe an hour is noticed by nobody but us; in the field its round trip takes seconds, under
     /// a backlog of Microsoft's minutes.
     fn default() -> WatchSection {
-        WatchSection { every_secs: 300, feed_secs: 60, probe_secs: 3600, probe_patience_secs: 600, host_secs: 86_400 }
+        WatchSection {
+            every_secs: 300,
+            feed_secs: 60,
+            probe_secs: 3600,
+            probe_patience_secs: 600,
+            host_secs: 86_400,
+            watchdog_secs: 60,
+            watchdog_minute_millis: 60_000,
+        }
     }
 }
 
@@ -100,6 +112,8 @@ impl WatchSection {
             probe: secs(self.probe_secs),
             probe_patience: secs(self.probe_patience_secs),
             host: secs(self.host_secs),
+            watchdog: secs(self.watchdog_secs),
+            minute: std::time::Duration::from_millis(self.watchdog_minute_millis.clamp(100, 60_000)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Many tenants by one file, for Git: each gets its own plan, rings go one after the other, and a ring that did not
 //! come through keeps the next from beginning.
 
-use crate::cli::Stage;
+use crate::cli::{self, Stage};
 use crate::config::Config;
 use crate::{lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
@@ -34,6 +34,8 @@ struct Entry {
     pilot_groups: Option<Vec<String>>,
     excluded_groups: Option<Vec<String>>,
     self_heal: Option<bool>,
+    /// As `posthouse tenant fail-open --after` takes it.
+    fail_open_after: Option<String>,
     when_unjudged: Option<WhenUnjudged>,
     only_note: Option<Vec<String>>,
     hold_days: Option<u32>,
@@ -84,6 +86,10 @@ async fn wished(store: &Store, entry: &Entry) -> Result<Tenant> {
     }
     let policy = &mut tenant.policy;
     policy.self_heal = entry.self_heal.unwrap_or(policy.self_heal);
+    if let Some(after) = &entry.fail_open_after {
+        let read = cli::fail_open(after).map_err(|e| anyhow!("tenant {}: fail_open_after: {e}", entry.name))?;
+        policy.fail_open_after_minutes = read.0;
+    }
     policy.when_unjudged = entry.when_unjudged.unwrap_or(policy.when_unjudged);
     policy.only_note = entry.only_note.clone().unwrap_or_else(|| policy.only_note.clone());
     policy.hold_days = entry.hold_days.unwrap_or(policy.hold_days);

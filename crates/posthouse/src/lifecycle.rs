@@ -1,7 +1,7 @@
 //! Subcommands for the life of a tenant after it is connected. Every one that changes something is written into the
 //! log of administrative acts.
 
-use crate::cli::{AuditCommand, Renewable, Rights, Stage, Switch, TenantCommand};
+use crate::cli::{AuditCommand, FailOpen, Renewable, Rights, Stage, Switch, TenantCommand};
 use crate::commands::open;
 use crate::config::Config;
 use crate::{show, wiring};
@@ -155,6 +155,16 @@ pub async fn tenant(store: &Store, command: TenantCommand, json: bool) -> Result
             let word = if tenant.policy.self_heal { "on" } else { "off" };
             store.put_act(&who(), "self-heal", Some(tenant.id), word).await?;
             show::print(json, &tenant.policy, || format!("{}: self-heal is {word}", tenant.display_name))?;
+        }
+        TenantCommand::FailOpen { tenant, after } => {
+            let mut tenant = wiring::find_tenant(store, &tenant).await?;
+            if let Some(FailOpen(minutes)) = after {
+                tenant.policy.fail_open_after_minutes = minutes;
+                store.change_tenant(tenant.id, |known| known.policy.fail_open_after_minutes = minutes).await?;
+                let wish = minutes.map_or_else(|| "off".into(), |m| format!("after {m} min"));
+                store.put_act(&who(), "fail-open", Some(tenant.id), &wish).await?;
+            }
+            show::print(json, &tenant.policy, || show::fail_open(&tenant))?;
         }
         TenantCommand::Rotate { tenant, what } => {
             let tenant = wiring::find_tenant(store, &tenant).await?;

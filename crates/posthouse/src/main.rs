@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // law of the crypto provider: exactly one, installed before anything speaks TLS
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Sim(_)) {
+    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Watchdog | Command::Sim(_)) {
         "info,hickory_server=warn"
     } else {
         "error,hickory_server=off"
@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             match other {
                 Command::Config(_) => println!("{} is right", cli.config.display()),
                 Command::Serve { ready_file } => commands::serve(&config, ready_file).await?,
+                Command::Watchdog => commands::watchdog(&config).await?,
                 Command::Tenant(command) => return commands::tenant(&config, command, json).await,
                 Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,

@@ -258,12 +258,16 @@ pub fn tenants(list: &[Tenant]) -> String {
             t.label.clone(),
             t.display_name.clone(),
             t.id.to_string(),
-            format!("{:?}", t.routing),
+            match t.closed.is_empty() {
+                true => format!("{:?}", t.routing),
+                false => "OFF by the watchdog".into(),
+            },
+            t.policy.fail_open_after_minutes.map_or_else(|| "never".into(), |m| format!("after {m} min")),
             t.connector_domain.clone(),
             t.domains.join(", "),
         ]
     });
-    table(["label", "name", "id", "routing", "connector domain", "domains"], rows).to_string()
+    table(["label", "name", "id", "routing", "fail-open", "connector domain", "domains"], rows).to_string()
 }
 
 /// A tenant without its secrets.
@@ -271,7 +275,7 @@ pub fn tenant_json(tenant: &Tenant) -> serde_json::Value {
     serde_json::json!({
         "id": tenant.id, "label": tenant.label, "display_name": tenant.display_name, "initial_domain": tenant.initial_domain,
         "domains": tenant.domains, "connector_domain": tenant.connector_domain, "return_host": tenant.return_host,
-        "routing": tenant.routing, "policy": tenant.policy,
+        "routing": tenant.routing, "closed_by_watchdog": tenant.closed, "policy": tenant.policy,
     })
 }
 
@@ -294,6 +298,17 @@ pub fn receipts(list: &[(jiff::Timestamp, store::Receipt)]) -> String {
         [at(*when), r.by.clone(), plan, r.step.clone(), r.call.clone(), short(&r.answer, 60)]
     };
     table(["when (UTC)", "by", "plan", "step", "call", "answer"], list.iter().map(row)).to_string()
+}
+
+pub fn fail_open(tenant: &Tenant) -> String {
+    let name = &tenant.display_name;
+    match tenant.policy.fail_open_after_minutes {
+        None => format!("{name}: fail-open is off; whatever happens to the gateway, mail waits for it"),
+        Some(minutes) => format!(
+            "{name}: when the gateway has been failing for {minutes} min, `posthouse watchdog` turns routing off, and mail is delivered unchecked until the way is proven again. It must run as a process of its own: posthouse status {} says whether it does",
+            tenant.label
+        ),
+    }
 }
 
 pub fn rollout(tenant: &Tenant) -> String {

@@ -4,6 +4,7 @@ use crate::config::{Config, Issuer, NotifyTarget, NotifyWay, SECRET_CHARACTERS_M
 use anyhow::{Context, Result, anyhow, bail};
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use store::Store;
@@ -104,6 +105,16 @@ pub fn control_settings(config: &Config) -> Result<control::Settings> {
         sending_infrastructure: config.sending_infrastructure.clone(),
         egress_address: config.egress_address,
     })
+}
+
+/// Where the gateway listens, as somebody on this machine reaches it.
+pub fn gateway_door(config: &Config) -> SocketAddr {
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        let own = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(own);
+    }
+    address
 }
 
 /// Who is told of alerts, with the doors opened and the secrets read.

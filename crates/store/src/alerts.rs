@@ -31,6 +31,8 @@ pub enum AlertKind {
     ProbeLost,
     /// Something of ours was put right, or is left as it is because somebody keeps undoing it.
     Healed,
+    /// The watchdog: the gateway fails, routing is off because of it, or nobody can tell.
+    FailOpen,
     /// Sent by `posthouse alerts test`; never in the list.
     Test,
     Other,

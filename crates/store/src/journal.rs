@@ -101,6 +101,17 @@ pub struct Passage {
     pub probe: Option<String>,
 }
 
+/// Journeys of one direction that ended alike.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub direction: Direction,
+    pub outcome: Outcome,
+    /// The first [`limits::REPLY_BEGIN`] characters of what Exchange Online heard.
+    pub reply: String,
+    /// Each counted once, however often it came.
+    pub messages: u64,
+}
+
 /// Which journeys to list; empty fields match everything.
 #[derive(Clone, Debug)]
 pub struct JourneyFilter {
@@ -198,6 +209,32 @@ impl Store {
         rows.iter()
             .map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?))
             .collect()
+    }
+
+    /// How the journeys of a tenant since then ended; probes are not among them.
+    pub async fn ended_since(&self, tenant: TenantId, since: jiff::Timestamp) -> Result<Vec<Ended>> {
+        let rows = sqlx::query(
+            "SELECT json_extract(json,'$.direction') AS way, json_extract(json,'$.outcome') AS outcome,
+             substr(json_extract(json,'$.reply'),1,$3) AS reply, COUNT(DISTINCT COALESCE(message_id,id)) AS messages
+             FROM journeys WHERE started>=$2 AND tenant=$1 AND probe IS NULL GROUP BY 1,2,3",
+        )
+        .bind(tenant.to_string())
+        .bind(since.as_millisecond())
+        .bind(limits::REPLY_BEGIN)
+        .fetch_all(&self.read)
+        .await?;
+        let mut all = Vec::new();
+        for r in rows {
+            let Some(way) = r.try_get::<Option<String>, _>("way")? else { continue };
+            let word = |text: &str| format!("\"{text}\"");
+            all.push(Ended {
+                direction: from_json("journeys", &word(&way))?,
+                outcome: from_json("journeys", &word(r.try_get("outcome")?))?,
+                reply: r.try_get("reply")?,
+                messages: u64::try_from(r.try_get::<i64, _>("messages")?).unwrap_or(0),
+            });
+        }
+        Ok(all)
     }
 
     /// Newest first.

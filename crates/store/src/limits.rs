@@ -13,6 +13,9 @@ pub const ALERT_WINDOW_SECS: i64 = 3600;
 pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Rows a listing returns unless told otherwise: what fits a person's scroll-back.
 pub const LIST_DEFAULT: u32 = 50;
+/// Characters of a reply by which journeys are counted: code, enhanced code and the first words, but not the journey's
+/// id, which no two have in common.
+pub const REPLY_BEGIN: i64 = 27;
 /// A plan may be approved for so long; after a month nobody remembers why it was made.
 pub const PLAN_DAYS_MAX: i64 = 30;
 /// Notices below high severity to one target within an hour. Strangers can raise alerts, one for each address they come

@@ -14,7 +14,16 @@ pub struct TenantLock {
 impl Store {
     /// `None`: somebody else is changing this tenant now.
     pub fn lock_tenant(&self, id: TenantId) -> Result<Option<TenantLock>> {
-        let path: PathBuf = self.data_dir.join(format!("tenant-{id}.lock"));
+        self.lock(&format!("tenant-{id}.lock"))
+    }
+
+    /// The one watchdog of this data directory. `None`: another process keeps watch.
+    pub fn lock_watchdog(&self) -> Result<Option<TenantLock>> {
+        self.lock("watchdog.lock")
+    }
+
+    fn lock(&self, name: &str) -> Result<Option<TenantLock>> {
+        let path: PathBuf = self.data_dir.join(name);
         let wrong = |source| StoreError::File { what: path.display().to_string(), source };
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(wrong)?;
         match file.try_lock() {

@@ -12,7 +12,7 @@ use tenant::TenantId;
 pub struct Receipt {
     /// The plan by its id, or the command that was no plan.
     pub plan: String,
-    /// Who had it applied: `apply`, `connect`, `disconnect` or `self-heal`.
+    /// Who had it applied: `apply`, `connect`, `disconnect`, `self-heal` or `watchdog`.
     pub by: String,
     /// As in the plan, e.g. `change mail flow rule “Posthouse inbound”`.
     pub step: String,

@@ -29,6 +29,7 @@ fn contoso() -> Tenant {
         policy: Policy::default(),
         routing: Routing::Proven,
         rollout: Rollout::default(),
+        closed: Vec::new(),
     }
 }
 
@@ -336,4 +337,52 @@ async fn a_store_that_cannot_be_written_says_so() {
     std::fs::remove_dir_all(dir.path().join("bodies")).unwrap();
     std::fs::write(dir.path().join("bodies"), "").unwrap();
     assert!(store.prove_writable().await.is_err());
+}
+
+/// A message that came again counts once, probes do not count, and what is older or another's is not there.
+#[tokio::test]
+async fn journeys_are_counted_by_how_they_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let now = jiff::Timestamp::now();
+    let put = async |id: &str, change: &dyn Fn(&mut JourneyEntry)| {
+        let mut entry = journey(id, "x@y");
+        change(&mut entry);
+        store.put_journey(&entry).await.unwrap();
+    };
+    let deferred = |message: &'static str| {
+        move |e: &mut JourneyEntry| {
+            e.outcome = Outcome::Deferred;
+            e.reply = format!("451 4.3.0 Temporary failure, try again later ({})", e.id);
+            e.message_id = Some(message.into());
+        }
+    };
+    put("1", &deferred("a@x")).await;
+    put("2", &deferred("a@x")).await;
+    put("3", &deferred("b@x")).await;
+    put("4", &|_| ()).await;
+    put("5", &|e| e.probe = Some("token".into())).await;
+    put("6", &|e| e.direction = None).await;
+    put("7", &|e| e.started = now - jiff::SignedDuration::from_mins(11)).await;
+    put("8", &|e| e.tenant = None).await;
+    let mut ended: Vec<String> = store
+        .ended_since(ID, now - jiff::SignedDuration::from_mins(10))
+        .await
+        .unwrap()
+        .iter()
+        .map(|e| format!("{} {} “{}” {}", e.direction.as_str(), e.outcome, e.reply, e.messages))
+        .collect();
+    ended.sort();
+    assert_eq!(ended, ["in deferred “451 4.3.0 Temporary failure” 2", "in handed back “250” 1"]);
+}
+
+/// Whichever process they belong to: here two handles of one.
+#[tokio::test]
+async fn one_watchdog_keeps_watch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (Store::open(dir.path()).await.unwrap(), Store::open(dir.path()).await.unwrap());
+    let lock = one.lock_watchdog().unwrap();
+    assert!(lock.is_some() && two.lock_watchdog().unwrap().is_none());
+    drop(lock);
+    assert!(two.lock_watchdog().unwrap().is_some());
 }

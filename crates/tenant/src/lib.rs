@@ -38,7 +38,7 @@ impl FromStr for TenantId {
 }
 
 /// Which way a message travels, seen from the tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// From outside to a mailbox of the tenant.
@@ -48,6 +48,7 @@ pub enum Direction {
 }
 
 impl Direction {
+    pub const BOTH: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
     /// The short form that stands in marks and route tokens.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,6 +97,9 @@ pub struct Tenant {
     pub routing: Routing,
     #[serde(default)]
     pub rollout: Rollout,
+    /// Ways out that the watchdog holds closed while the gateway fails; the rollout stays what was wished.
+    #[serde(default)]
+    pub closed: Vec<Direction>,
 }
 
 impl Tenant {
@@ -114,6 +118,10 @@ impl Tenant {
     /// Every token that a message of the tenant's rules may carry.
     pub fn route_tokens(&self, direction: Direction) -> Vec<String> {
         self.route.all(self.id, direction)
+    }
+    /// True where mail of everybody, or of a pilot group, is to come by now.
+    pub fn routes(&self, direction: Direction) -> bool {
+        self.rollout.of(direction) >= Stage::Pilot && !self.closed.contains(&direction)
     }
     /// True when the domain of `address` is one of this tenant's accepted domains, or below one: Exchange's rules
     /// match sub-domains too (New-TransportRule, RecipientDomainIs), and a tenant may accept them.
@@ -151,6 +159,7 @@ mod tests {
             policy: Policy::default(),
             routing: Routing::Off,
             rollout: Rollout::default(),
+            closed: Vec::new(),
         };
         for address in ["a@contoso.example", "A@Contoso.Example.", "\"x@y\"@contoso.example", "a@sub.contoso.example"] {
             assert!(tenant.owns_address(address), "{address}");

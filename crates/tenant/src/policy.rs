@@ -76,6 +76,8 @@ pub struct Policy {
     pub when_unjudged: WhenUnjudged,
     /// What somebody changed on our objects in the tenant is put right without asking, within bounds.
     pub self_heal: bool,
+    /// The watchdog turns routing off when the gateway has been failing for so long; `None`: never.
+    pub fail_open_after_minutes: Option<u32>,
     pub exchange_rights: ExchangeRights,
     /// A second application, with rights over mailboxes, is there to take bad mail back out of them.
     pub post_delivery: bool,
@@ -95,6 +97,7 @@ impl Default for Policy {
             exchange_rights: ExchangeRights::default(),
             post_delivery: false,
             hold_days: HOLD_DAYS,
+            fail_open_after_minutes: None,
         }
     }
 }

@@ -10,11 +10,13 @@ mod why;
 
 pub(crate) use people::People;
 pub use trace::TraceRow;
+pub(crate) use trace::read_row;
 pub use why::Reason;
 pub(crate) use why::{Known, why};
 
 use crate::applied::as_applied;
 use crate::look::{Drift, Look, look};
+use crate::watchdog::Record;
 use crate::{Result, Settings, limits, plan};
 use jiff::{SignedDuration, Timestamp};
 use m365::Client;
@@ -252,6 +254,7 @@ pub(crate) async fn measured(
         people: &People::new(&directory, &members),
         drift: looked.map_or(none, |l| &l.drift),
         changed,
+        unchecked: &Record::known(store, tenant.id).await?.unchecked(),
     };
     Ok(Fact::Seen(measure(tenant, &settings.zone, &rows, &passages, &known, window)))
 }

@@ -71,11 +71,12 @@ struct Case {
     tenant: Tenant,
     drift: Vec<Drift>,
     changed: Option<Timestamp>,
+    unchecked: Vec<(Timestamp, Timestamp, Vec<Direction>)>,
 }
 
 impl Case {
     fn new() -> Case {
-        Case { tenant: contoso(), drift: Vec::new(), changed: None }
+        Case { tenant: contoso(), drift: Vec::new(), changed: None, unchecked: Vec::new() }
     }
     fn measure(&self, rows: &[TraceRow], passages: &[Passage]) -> Measured {
         let (directory, members) = (directory(), members());
@@ -84,6 +85,7 @@ impl Case {
             people: &People::new(&directory, &members),
             drift: &self.drift,
             changed: self.changed,
+            unchecked: &self.unchecked,
         };
         measure(&self.tenant, ZONE, rows, passages, &known, (at(0), at(60)))
     }
@@ -209,4 +211,17 @@ fn unseen_is_what_nobody_wished_and_what_had_its_time() {
     case.changed = None;
     case.tenant.rollout.inbound = Stage::Pilot;
     assert_eq!(severity(&case, 0), None, "not everybody's mail is to come by");
+}
+
+/// While the watchdog held inbound mail back, and neither before nor the other way; who is left out is left out still.
+#[test]
+fn mail_of_a_time_in_which_routing_was_off_is_known_as_that() {
+    let mut case = Case::new();
+    let window = |from: i64, to: i64| vec![(at(from), at(to), vec![Direction::Inbound])];
+    case.unchecked = window(20, 40);
+    assert_eq!(case.reason(Direction::Inbound), Reason::FailOpen { since: at(20) });
+    assert!(case.reason(Direction::Inbound).is_wished());
+    assert_eq!(case.reason(Direction::Outbound), Reason::Unknown);
+    case.unchecked = window(31, 40);
+    assert_eq!(case.reason(Direction::Inbound), Reason::Unknown);
 }

@@ -98,7 +98,7 @@ fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| format!("{text}Z").parse().ok())
 }
 
-fn read_row(row: &Row) -> Option<TraceRow> {
+pub(crate) fn read_row(row: &Row) -> Option<TraceRow> {
     Some(TraceRow {
         trace_id: text(row, "MessageTraceId").to_owned(),
         message_id: text(row, "MessageId").trim().trim_matches(['<', '>']).to_owned(),

@@ -21,6 +21,10 @@ pub enum Reason {
     Excluded {
         group: String,
     },
+    /// The watchdog had turned routing off: the gateway failed for longer than the tenant allows.
+    FailOpen {
+        since: Timestamp,
+    },
     /// A bounce or a notice; Exchange Online's own are never routed.
     NullSender,
     /// Something of ours is not as we made it.
@@ -46,7 +50,15 @@ pub enum Reason {
 impl Reason {
     /// True where the tenant wished it so, or nobody can wish otherwise.
     pub fn is_wished(&self) -> bool {
-        matches!(self, Reason::Off | Reason::Audit | Reason::NotInPilot | Reason::Excluded { .. } | Reason::NullSender)
+        matches!(
+            self,
+            Reason::Off
+                | Reason::Audit
+                | Reason::NotInPilot
+                | Reason::Excluded { .. }
+                | Reason::FailOpen { .. }
+                | Reason::NullSender
+        )
     }
     /// True where it is over, or will be by itself.
     pub fn passes(&self) -> bool {
@@ -61,6 +73,7 @@ impl fmt::Display for Reason {
             Reason::Audit => f.write_str("the stage is audit: the rule only says what it would take"),
             Reason::NotInPilot => f.write_str("not in a pilot group"),
             Reason::Excluded { group } => write!(f, "in the excluded group {group}"),
+            Reason::FailOpen { since } => write!(f, "the watchdog had turned routing off at {since:.0}"),
             Reason::NullSender => f.write_str("a bounce or notice without a sender"),
             Reason::OursDiffers { object, what } => write!(f, "{object} {what}"),
             Reason::BeforeChange { at } => write!(f, "it came before our rules were changed at {at:.0}"),
@@ -80,6 +93,8 @@ pub(crate) struct Known<'k> {
     pub drift: &'k [Drift],
     /// When a rule of ours was changed by us for the last time.
     pub changed: Option<Timestamp>,
+    /// When the watchdog held ways closed.
+    pub unchecked: &'k [(Timestamp, Timestamp, Vec<Direction>)],
 }
 
 pub(crate) fn why(known: &Known<'_>, direction: Direction, sender: &str, recipient: &str, at: Timestamp) -> Reason {
@@ -101,6 +116,13 @@ pub(crate) fn why(known: &Known<'_>, direction: Direction, sender: &str, recipie
     }
     if sender.is_empty() {
         return Reason::NullSender;
+    }
+    // the trace counts seconds
+    let in_it = |from: Timestamp, to: Timestamp| (from.as_second()..=to.as_second()).contains(&at.as_second());
+    if let Some((since, ..)) =
+        known.unchecked.iter().find(|(from, to, ways)| in_it(*from, *to) && ways.contains(&direction))
+    {
+        return Reason::FailOpen { since: *since };
     }
     let named = |d: &&Drift, name: &str| d.severity > Severity::Low && d.object.contains(name);
     let ours = known.drift.iter().find(|d| named(d, rule));

@@ -68,9 +68,18 @@ pub async fn settle(targets: &[Target], store: &Store) -> Result<()> {
 
 /// Delivers what the outbox holds until the process ends.
 pub async fn notify(targets: Vec<Target>, store: Store) {
+    deliver_after(Duration::ZERO, targets, store).await;
+}
+
+/// The same for a process beside the one whose work it is: takes up what lies there for longer than that one needs.
+pub async fn notify_what_lies(targets: Vec<Target>, store: Store) {
+    deliver_after(limits::NOTICE_LIES, targets, store).await;
+}
+
+async fn deliver_after(late: Duration, targets: Vec<Target>, store: Store) {
     let mut at_work = tokio::task::JoinSet::new();
     for target in targets.clone() {
-        at_work.spawn(serve(target, store.clone()));
+        at_work.spawn(serve(target, store.clone(), late));
     }
     let mut revision = None;
     loop {
@@ -86,10 +95,10 @@ pub async fn notify(targets: Vec<Target>, store: Store) {
 }
 
 /// One target, one notice after the other.
-async fn serve(target: Target, store: Store) {
+async fn serve(target: Target, store: Store, late: Duration) {
     loop {
         match store.next_notice(&target.name).await {
-            Ok(Some(due)) if due.due <= Timestamp::now() => {
+            Ok(Some(due)) if due.due + late <= Timestamp::now() => {
                 if let Err(e) = attempt(&target, &store, &due).await {
                     // it is not known to be delivered: it is tried again, and the receiver knows it by its id
                     tracing::error!(target = %target.name, error = %e, "what became of a notice was not written");

@@ -34,9 +34,23 @@ pub(crate) const NAMES: [&str; 3] = [INBOUND, OUTBOUND, STRIP];
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Takes<'a> {
     /// Only our own probes, by their tokens (inbound, outbound).
-    Probes(&'a str, &'a str),
+    Probes(&'a [String], &'a [String]),
+    /// Only our own probes one way; the other as the rollout says.
+    ProbesOneWay(Direction, &'a [String]),
     /// As the tenant's rollout says.
     Rollout,
+}
+
+impl Takes<'_> {
+    fn tokens(&self, way: Direction) -> Option<&[String]> {
+        match (self, way) {
+            (Takes::Probes(tokens, _), Direction::Inbound) | (Takes::Probes(_, tokens), Direction::Outbound) => {
+                Some(tokens)
+            }
+            (Takes::ProbesOneWay(one, tokens), way) if *one == way => Some(tokens),
+            _ => None,
+        }
+    }
 }
 
 /// Mail from outside to a mailbox here. By recipient domain, not by `SentToScope InOrganization`, which needs an
@@ -46,8 +60,7 @@ pub(crate) fn inbound(tenant: &Tenant, takes: Takes<'_>) -> Wanted {
     let mut properties = routing(tenant, Direction::Inbound);
     properties.insert("RecipientDomainIs".into(), json!(tenant.domains));
     properties.insert("ExceptIfFromScope".into(), "InOrganization".into());
-    let token = if let Takes::Probes(token, _) = takes { Some(token) } else { None };
-    let enabled = narrowed(&mut properties, tenant, Direction::Inbound, token);
+    let enabled = narrowed(&mut properties, tenant, Direction::Inbound, takes.tokens(Direction::Inbound));
     Wanted {
         kind: KIND,
         name: INBOUND,
@@ -63,8 +76,7 @@ pub(crate) fn outbound(tenant: &Tenant, takes: Takes<'_>) -> Wanted {
     let mut properties = routing(tenant, Direction::Outbound);
     properties.insert("FromScope".into(), "InOrganization".into());
     properties.insert("SentToScope".into(), "NotInOrganization".into());
-    let token = if let Takes::Probes(_, token) = takes { Some(token) } else { None };
-    let enabled = narrowed(&mut properties, tenant, Direction::Outbound, token);
+    let enabled = narrowed(&mut properties, tenant, Direction::Outbound, takes.tokens(Direction::Outbound));
     Wanted {
         kind: KIND,
         name: OUTBOUND,
@@ -142,10 +154,15 @@ fn routing(tenant: &Tenant, direction: Direction) -> Map<String, Value> {
 }
 
 /// Whose mail the rule takes; true when it is to be on.
-fn narrowed(properties: &mut Map<String, Value>, tenant: &Tenant, direction: Direction, probe: Option<&str>) -> bool {
-    properties.insert("HeaderContainsMessageHeader".into(), probe.map_or(Value::Null, |_| HEADER_PROBE.into()));
-    properties.insert("HeaderContainsWords".into(), probe.map_or(Value::Null, |token| json!([token])));
-    if probe.is_some() {
+fn narrowed(
+    properties: &mut Map<String, Value>,
+    tenant: &Tenant,
+    direction: Direction,
+    probes: Option<&[String]>,
+) -> bool {
+    properties.insert("HeaderContainsMessageHeader".into(), probes.map_or(Value::Null, |_| HEADER_PROBE.into()));
+    properties.insert("HeaderContainsWords".into(), probes.map_or(Value::Null, |tokens| json!(tokens)));
+    if probes.is_some() {
         return true;
     }
     let (stage, rollout) = (tenant.rollout.of(direction), &tenant.rollout);
@@ -162,7 +179,7 @@ fn narrowed(properties: &mut Map<String, Value>, tenant: &Tenant, direction: Dir
     if !rollout.excluded_groups.is_empty() {
         properties.insert(others.into(), json!(rollout.excluded_groups));
     }
-    stage != Stage::Off
+    stage != Stage::Off && !tenant.closed.contains(&direction)
 }
 
 /// Every mark that a message on its way may carry, as patterns: everything in it is a letter, a digit, `-` or `;`, so
@@ -178,6 +195,12 @@ pub(crate) fn all(tenant: &Tenant, takes: Takes<'_>) -> [Wanted; 3] {
 /// `State` is shown by Get- and set by Enable-.
 pub(crate) fn is_disabled(row: &Row) -> bool {
     row.get("State").and_then(Value::as_str).is_some_and(|s| s.eq_ignore_ascii_case("Disabled"))
+}
+
+/// As a proof that did not come to its end leaves it.
+pub(crate) fn takes_probes_alone(row: &Row) -> bool {
+    let header = row.get("HeaderContainsMessageHeader").and_then(Value::as_str);
+    header.is_some_and(|header| header.eq_ignore_ascii_case(HEADER_PROBE))
 }
 
 #[cfg(test)]
@@ -202,6 +225,7 @@ pub(crate) mod tests {
             policy: Policy::default(),
             routing: Routing::Off,
             rollout: Rollout::default(),
+            closed: Vec::new(),
         }
     }
 

@@ -28,7 +28,7 @@ use m365::{Client, Identity, Row};
 use serde::Serialize;
 use serde_json::Value;
 use store::{Severity, Store};
-use tenant::{MarkSecrets, Tenant, TenantId};
+use tenant::{Direction, MarkSecrets, Tenant, TenantId};
 
 /// One property, before and after; a secret shows neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -226,8 +226,16 @@ pub(crate) async fn acting(id: TenantId, store: &Store) -> Result<(Tenant, Ident
     Ok((tenant, app))
 }
 
-/// Reads the tenant, compares, and writes the plan down so that it can be approved by its id.
+/// Reads the tenant, compares, and writes the plan down so that it can be approved by its id. A person's: what the
+/// watchdog holds closed is to be open.
 pub async fn plan(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
+    let (mut tenant, app) = acting(id, store).await?;
+    tenant.closed.clear();
+    of_tenant(&wished(tenant, store).await?, &app, client, store, settings).await
+}
+
+/// The same, with what the watchdog holds closed left so.
+pub(crate) async fn plan_as_held(id: TenantId, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
     let (tenant, app) = acting(id, store).await?;
     of_tenant(&wished(tenant, store).await?, &app, client, store, settings).await
 }
@@ -235,7 +243,8 @@ pub async fn plan(id: TenantId, client: &Client, store: &Store, settings: &Setti
 /// The plan for a tenant as somebody wishes it, which nobody has written down yet.
 pub async fn plan_wish(tenant: &Tenant, client: &Client, store: &Store, settings: &Settings) -> Result<Plan> {
     let (_, app) = acting(tenant.id, store).await?;
-    of_tenant(&wished(tenant.clone(), store).await?, &app, client, store, settings).await
+    let tenant = Tenant { closed: Vec::new(), ..tenant.clone() };
+    of_tenant(&wished(tenant, store).await?, &app, client, store, settings).await
 }
 
 pub(crate) async fn of_tenant(
@@ -285,6 +294,43 @@ pub(crate) async fn observe_current(
         }
     }
     Ok((now, observed))
+}
+
+/// The rules, or why they cannot be read.
+pub(crate) async fn readable_rules(client: &Client, app: &Identity, store: &Store) -> Result<Observed> {
+    let observed = observe_rules(client, app, store).await?;
+    match &observed.rules {
+        Err(because) => Err(ControlError::Waits(format!("the mail flow rules cannot be read: {because}"))),
+        Ok(_) => Ok(observed),
+    }
+}
+
+/// Closes the ways that the tenant holds closed, and touches nothing else, whatever else differs.
+pub(crate) async fn closing(tenant: &Tenant, observed: &Observed, store: &Store) -> Result<Plan> {
+    let changes = closing_changes(tenant, observed);
+    written_down(store, Plan::new(tenant, changes, Vec::new(), Vec::new())?).await
+}
+
+fn closing_changes(tenant: &Tenant, observed: &Observed) -> Vec<Change> {
+    let closes = |c: &Change| c.action == Action::Disable;
+    closed_rules(tenant).iter().flat_map(|rule| of_one(rule, observed)).filter(closes).collect()
+}
+
+/// Pure: every way that the tenant holds closed is seen to be.
+pub(crate) fn is_closed(tenant: &Tenant, observed: &Observed) -> bool {
+    let off = |rule: &exchange::Wanted| observed.find(rules::KIND, rule.name).is_none_or(rules::is_disabled);
+    observed.rules.is_ok() && closed_rules(tenant).iter().all(off)
+}
+
+fn closed_rules(tenant: &Tenant) -> Vec<exchange::Wanted> {
+    let [inbound, outbound, _] = rules::all(tenant, rules::Takes::Rollout);
+    let ways = [(Direction::Inbound, inbound), (Direction::Outbound, outbound)];
+    ways.into_iter().filter_map(|(way, rule)| tenant.closed.contains(&way).then_some(rule)).collect()
+}
+
+/// True for a change of a rule that the watchdog holds closed.
+pub(crate) fn is_held_closed(tenant: &Tenant, change: &Change) -> bool {
+    closed_rules(tenant).iter().any(|rule| change.object == object_of(rules::KIND, rule.name))
 }
 
 /// What taking everything back would do; the same steps as `posthouse tenant disconnect`.

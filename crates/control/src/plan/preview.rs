@@ -66,6 +66,7 @@ fn as_it_would_be(
         policy: Policy { exchange_rights: wish.exchange_rights.unwrap_or_default(), ..Policy::default() },
         routing: Routing::Off,
         rollout: wish.rollout.clone().unwrap_or_default(),
+        closed: Vec::new(),
     })
 }
 

@@ -331,3 +331,37 @@ fn the_next_secrets_are_written_once_the_rules_know_them_for_certain() {
     tenant.pass.told = 0;
     assert!(!may_advance(&tenant, &observed), "nobody told the rules");
 }
+
+/// The watchdog's plan disables what it holds closed and repairs nothing, whatever else somebody changed; with it carried
+/// out the tenant is as it should be, at each stage, and to a person the same tenant has a way to open.
+#[test]
+fn what_the_watchdog_holds_closed_is_disabled_and_no_more() {
+    for stage in [tenant::Stage::Everyone, tenant::Stage::Pilot] {
+        let open = Tenant {
+            rollout: tenant::Rollout {
+                inbound: stage,
+                pilot_groups: vec!["it@contoso.example".into()],
+                ..Default::default()
+            },
+            ..proven()
+        };
+        let mut observed = as_it_should_be(&open);
+        observed.rules.as_mut().unwrap()[0].insert("Mode".into(), json!("Audit"));
+        observed.rules.as_mut().unwrap()[2].insert("State".into(), json!("Disabled"));
+        let closed = Tenant { closed: vec![Direction::Inbound], ..open.clone() };
+        let actions: Vec<_> =
+            closing_changes(&closed, &observed).iter().map(|c| (c.action, c.object.clone())).collect();
+        assert_eq!(actions, [(Action::Disable, "mail flow rule “Posthouse inbound”".to_owned())]);
+        assert!(!is_closed(&closed, &observed));
+
+        let mut observed = as_it_should_be(&open);
+        observed.rules.as_mut().unwrap()[0].insert("State".into(), json!("Disabled"));
+        assert!(is_closed(&closed, &observed));
+        assert!(planned(&closed, &observed).is_empty(), "{}", planned(&closed, &observed));
+        let a_persons = planned(&open, &observed).changes;
+        assert!(a_persons.len() == 1 && a_persons[0].action == Action::Enable && routes_mail(&a_persons[0]));
+        assert!(is_held_closed(&closed, &a_persons[0]) && !is_held_closed(&open, &a_persons[0]));
+        observed.rules = Err("a timeout".into());
+        assert!(!is_closed(&closed, &observed), "what cannot be read is not closed");
+    }
+}

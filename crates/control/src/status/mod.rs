@@ -9,7 +9,8 @@ use crate::measured::{Fact, Measured, measured};
 use crate::objects::{application::App, rules};
 use crate::probe::{self, ProbeResult};
 use crate::watch::LAST_LOOK;
-use crate::{Result, Settings, limits, plan};
+use crate::watchdog::FailOpen;
+use crate::{Result, Settings, limits, plan, watchdog};
 use jiff::Timestamp;
 use m365::{Client, Row};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,7 @@ pub struct Status {
     /// Neither over nor acknowledged, of high severity; permissions that were lost are among them.
     pub alerts: Vec<Alert>,
     pub held: usize,
+    pub fail_open: FailOpen,
     pub certificate_ends: Option<Timestamp>,
     /// Of the application in the tenant.
     pub credential_ends: Option<Timestamp>,
@@ -92,6 +94,7 @@ pub async fn status(id: TenantId, client: &Client, store: &Store, settings: &Set
         probes: probe::last_results(store, id).await?,
         alerts: open_alerts(id, store).await?,
         held: store.held(Some(id)).await?.len(),
+        fail_open: watchdog::shown(store, &tenant).await?,
         certificate_ends: end_of(&tenant.certificate.chain_pem),
         credential_ends: App::known(store, id).await?.and_then(|app| end_at(app.credential.until)),
         wrong: Vec::new(),
@@ -167,6 +170,7 @@ fn wrong(status: &Status, tenant: &Tenant) -> Vec<String> {
             out.push(format!("{skipped} {}bound messages of the last hour did not come by", direction.as_str()));
         }
     }
+    out.extend(status.fail_open.wrong());
     out.extend(status.probes.iter().filter_map(|p| p.wrong.clone()));
     out.extend(status.alerts.iter().map(|a| format!("alert {}: {}", a.id, a.subject)));
     let soon = status.at + limits::EXPIRY_SOON;
@@ -189,6 +193,7 @@ fn unknown(status: &Status) -> Vec<String> {
     add("stages", status.applied.because());
     add("set-up", status.set_up.because());
     add("mail", status.measured.because());
+    add("the gateway, by the watchdog", status.fail_open.unknown());
     if let Some(look) = status.set_up.seen() {
         out.extend(
             look.unknown.iter().filter(|u| !u.optional).map(|u| format!("{}: unknown because {}", u.object, u.because)),

@@ -27,6 +27,7 @@ impl Display for Status {
         for alert in &self.alerts {
             writeln!(f, "  alert        {} ({:?}): {}", alert.id, alert.kind, alert.text)?;
         }
+        writeln!(f, "  fail-open    {}", self.fail_open)?;
         writeln!(f, "  held         {} messages", self.held)?;
         let end = |end: Option<jiff::Timestamp>| end.map_or("unknown".into(), |e| format!("{e:.0}"));
         writeln!(

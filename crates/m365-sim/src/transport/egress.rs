@@ -1,7 +1,7 @@
 //! What leaves: through a rule's connector, or to the Internet; tried again, expired, bounced
 //! (transport.md S45–S53).
 
-use super::pipeline::{Passing, Recipient, final_stamps, hand_over, trace};
+use super::pipeline::{Passing, Recipient, categorise, final_stamps, hand_over, trace};
 use super::smtp_client::{self, Target, Tls};
 use super::{QueueEntry, Transport, connectors, fields, limits, smtp_server};
 use crate::world::{StoredMessage, WireCopy};
@@ -32,12 +32,13 @@ pub fn route(transport: &Transport, mut m: Passing, connector: String) {
                 .find(named)
                 .is_some_and(|c| c.get("CloudServicesMailEnabled") == Some(&true.into()))
         });
+        let before = m.clone();
         depart(&transport, &mut m, keep).await;
         let chip = transport.world().state().switches.chip_recipients_max.max(1);
         for recipients in m.envelope.recipients.chunks(chip) {
             let mut part = m.clone();
             part.envelope.recipients = recipients.to_vec();
-            spawn_sending(&transport, part, Way::Connector(connector.clone()));
+            spawn_sending(&transport, part, Way::Connector(connector.clone()), Some(before.clone()));
         }
         drop(busy);
     });
@@ -58,7 +59,7 @@ pub fn to_internet(transport: &Transport, mut m: Passing) {
             if here {
                 outside_mailboxes(&transport, &part)
             } else {
-                spawn_sending(&transport, part, Way::Internet(domain))
+                spawn_sending(&transport, part, Way::Internet(domain), None)
             }
         }
         drop(busy);
@@ -125,20 +126,35 @@ async fn depart(transport: &Transport, m: &mut Passing, keep: bool) {
     }
 }
 
-fn spawn_sending(transport: &Transport, m: Passing, way: Way) {
+/// `before` is the message as it was before its departure, for when it is categorised again.
+fn spawn_sending(transport: &Transport, m: Passing, way: Way, before: Option<Passing>) {
     let transport = transport.clone();
     let busy = transport.busy();
     tokio::spawn(async move {
         let mut busy = Some(busy);
-        keep_trying(&transport, m, way, &mut busy).await;
+        keep_trying(&transport, m, way, before, &mut busy).await;
     });
 }
 
-/// Attempts until every recipient is settled or the message expires; while it waits it counts as resting.
-async fn keep_trying(transport: &Transport, mut m: Passing, way: Way, busy: &mut Option<super::Busy>) {
+/// Attempts until every recipient is settled, the message expires, or it is categorised again (S52, Q56); while it
+/// waits it counts as resting.
+async fn keep_trying(
+    transport: &Transport,
+    mut m: Passing,
+    way: Way,
+    before: Option<Passing>,
+    busy: &mut Option<super::Busy>,
+) {
     let clock = transport.world().clock.clone();
-    let (id, born) = (Uuid::new_v4(), clock.unix());
-    let expires = born + transport.world().state().switches.message_expiration_hours * 3600;
+    let id = Uuid::new_v4();
+    let (expires, again) = {
+        let switches = &transport.world().state().switches;
+        let again = clock.unix() + switches.resubmit_hours * 3600;
+        (
+            m.arrived + switches.message_expiration_hours * 3600,
+            before.filter(|_| switches.resubmit_hours > 0).map(|b| (b, again)),
+        )
+    };
     for attempt in 0.. {
         let mut retry = transport.inner.retry.subscribe();
         let why = attempt_once(transport, &mut m, &way).await;
@@ -151,7 +167,13 @@ async fn keep_trying(transport: &Transport, mut m: Passing, way: Way, busy: &mut
         }
         let minutes = transport.world().state().switches.retry_minutes.clone();
         let wait = minutes.get(attempt).or(minutes.last()).copied().unwrap_or(15) * 60;
-        let next = (clock.unix() + wait).min(expires);
+        if let Some((before, _)) = again.as_ref().filter(|(_, at)| clock.unix() >= *at) {
+            let mut message = before.clone();
+            message.envelope.recipients.clone_from(&m.envelope.recipients);
+            trace(transport, &message, "Resubmit", "GettingStatus", "rules are asked again".into(), None);
+            return categorise(transport, &message);
+        }
+        let next = (clock.unix() + wait).min(expires).min(again.as_ref().map_or(i64::MAX, |(_, at)| *at));
         trace(transport, &m, "Defer", "Pending", why.clone(), None);
         let entry = QueueEntry {
             id,

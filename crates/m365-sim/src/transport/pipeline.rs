@@ -44,6 +44,8 @@ pub struct Arrived {
 pub struct Passing {
     pub tenant: Uuid,
     pub tenant_domain: String,
+    /// Seconds since 1970; its life in the queue counts from here.
+    pub arrived: i64,
     pub envelope: Envelope,
     pub raw: Vec<u8>,
     pub ip: IpAddr,
@@ -69,8 +71,13 @@ pub async fn pass(transport: &Transport, arrived: Arrived) {
         return egress::bounce(transport, &message, &message.envelope.recipients.clone(), &looping);
     }
     expand_groups(transport, &mut message);
-    for (recipients, outcome) in forks(transport, &message) {
-        let fork = forked(transport, &message, recipients, &outcome);
+    categorise(transport, &message);
+}
+
+/// What the rules say now, for each recipient. A message that waited long comes here again (S52, Q56).
+pub fn categorise(transport: &Transport, message: &Passing) {
+    for (recipients, outcome) in forks(transport, message) {
+        let fork = forked(transport, message, recipients, &outcome);
         if outcome.delete || outcome.quarantine {
             remove(transport, &fork, &outcome);
         } else if let Some(reason) = &outcome.reject {
@@ -141,6 +148,7 @@ fn receive(transport: &Transport, a: Arrived) -> Passing {
     let mut message = Passing {
         tenant: a.tenant,
         tenant_domain,
+        arrived: world.clock.unix(),
         envelope: a.envelope,
         raw,
         ip: a.ip,

@@ -193,6 +193,11 @@ impl World {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// `posthouse watchdog`, as another unit of the same machine.
+    pub fn watchdog(&self) -> Process {
+        Process(self.command(&["watchdog"]).env("POSTHOUSE_LOG", "error").spawn().unwrap())
+    }
+
     pub async fn restart_gateway(&mut self) {
         self.gateway.kill();
         self.gateway = serve(&self.config).await;

@@ -24,4 +24,5 @@ mod trust;
 mod watch;
 mod watch_feed;
 mod watch_trouble;
+mod watchdog;
 mod watched;
