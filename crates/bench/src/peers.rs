@@ -3,6 +3,7 @@
 
 use crate::document::{self, Machine};
 use crate::load::{Load, Until};
+use crate::message::Specimen;
 use crate::plot::{self, Bars};
 use crate::run::{Figures, median, run, warm_up};
 use crate::systems::{self, System};
@@ -11,9 +12,13 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-pub const SESSIONS: usize = 20;
+const SESSIONS: usize = 20;
+/// A run during which others used more of the machine is made again, at most so often; the least disturbed one counts.
+const FOREIGN_PERCENT_MAX: f64 = 10.0;
+const AGAIN_MAX: u32 = 2;
 const SYSTEMS: [System; 4] = [System::Posthouse, System::Postfix, System::PostfixRspamd, System::Floor];
 
 #[derive(clap::Args)]
@@ -102,23 +107,49 @@ pub fn peers(args: &Peers, dir: &Path, posthouse: &Path) -> Result<()> {
         let specimen = world.specimen(case.octets)?;
         for round in 1..=rounds {
             for system in &systems {
-                let running = systems::start(*system, &world, posthouse)?;
-                let load = Load {
-                    server_name: running.server_name,
-                    sessions: SESSIONS,
-                    kept: case.kept,
-                    rate: case.rate.map(f64::from),
-                    until: Until::After(Duration::from_secs(seconds)),
-                    ..Load::of(running.address, &world.exchange_tls, &specimen)
-                };
-                warm_up(&world, &load, Duration::from_millis(1000))?;
-                let figures = run(&world, &running, &load)?;
+                let again_max = if args.quick { 0 } else { AGAIN_MAX };
+                let figures = calmest(again_max, || once(&world, posthouse, *system, case, &specimen, seconds))?;
                 eprintln!("{case}, round {round}, {system}: {figures}");
                 comparison.runs.push((case, *system, figures));
             }
         }
     }
     finish(args, &comparison)
+}
+
+fn calmest(again_max: u32, once: impl Fn() -> Result<Figures>) -> Result<Figures> {
+    let mut calmest = once()?;
+    for _ in 0..again_max {
+        if calmest.foreign_percent <= FOREIGN_PERCENT_MAX {
+            break;
+        }
+        let again = once()?;
+        if again.foreign_percent < calmest.foreign_percent {
+            calmest = again;
+        }
+    }
+    Ok(calmest)
+}
+
+fn once(
+    world: &World,
+    posthouse: &Path,
+    system: System,
+    case: Case,
+    specimen: &Arc<Specimen>,
+    seconds: u64,
+) -> Result<Figures> {
+    let running = systems::start(system, world, posthouse)?;
+    let load = Load {
+        server_name: running.server_name,
+        sessions: SESSIONS,
+        kept: case.kept,
+        rate: case.rate.map(f64::from),
+        until: Until::After(Duration::from_secs(seconds)),
+        ..Load::of(running.address, &world.exchange_tls, specimen)
+    };
+    warm_up(world, &load, Duration::from_millis(1000))?;
+    run(world, &running, &load)
 }
 
 fn finish(args: &Peers, comparison: &Comparison) -> Result<()> {
@@ -164,9 +195,11 @@ impl Comparison {
         let peers = [System::Postfix, System::PostfixRspamd].into_iter();
         let versions: Vec<String> =
             peers.filter_map(|s| systems::version(s).map(|v| format!("{} {v}", last_word(s)))).collect();
-        let foreign = self.runs.iter().map(|(.., f)| f.foreign_percent).fold(0.0, f64::max);
+        // a machine that is not at its limit has room for others
+        let full = self.runs.iter().filter(|(case, ..)| case.rate.is_none());
+        let (foreign, _, most) = median(full.map(|(.., f)| f.foreign_percent));
         format!(
-            "Measured {}: {} rounds of {} s a case, {SESSIONS} sessions, {}; other work on the machine took at most {foreign:.0} % of it.\nMedians; in parentheses the lowest and the highest of the rounds.\n\n",
+            "Measured {}: {} rounds of {} s a case, {SESSIONS} sessions, {}; of the machine other work took {foreign:.0} % (median of the runs; {most:.0} % in the worst).\nMedians; in parentheses the lowest and the highest of the rounds.\n\n",
             self.machine,
             self.rounds,
             self.seconds,
