@@ -15,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench peers [--quick] [--write]              Posthouse beside Postfix and Rspamd on the same work
   bench growth [--quick] [--write]             as messages, sessions and the journal grow
   bench instructions [--write]                 of one message, by callgrind, against what cannot be avoided
+  bench memory [--write]                       many large messages at the same time
   bench loss [--quick] [--seed N] [--one-by-one]  nothing is lost under kills, full disks and broken connections
 ";
 
@@ -62,7 +63,7 @@ fn bench(args: &[String]) -> Result<(), String> {
             cargo(&["bench", CARGO_FLAG, "--package", "posthouse", "--bench", "directory"], args)
         }
         Some((name, args)) if name == "journey" => journey(args),
-        Some((name, more)) if ["peers", "growth", "instructions", "loss"].contains(&name.as_str()) => {
+        Some((name, more)) if ["peers", "growth", "instructions", "loss", "memory"].contains(&name.as_str()) => {
             measured(name, more, args)
         }
         _ => journey(args),

@@ -6,6 +6,7 @@
 //! All that happens is a function of the seed and of a number; with `--one-by-one` nothing else decides, so that a run
 //! can be repeated.
 
+use crate::document::{self, Machine};
 use crate::load::{Connection, connect};
 use crate::systems::{self, Running};
 use crate::world::{CONTOSO, GATEWAY_NAME, SENDER_DOMAIN, World};
@@ -36,6 +37,9 @@ pub struct Loss {
     /// 4,000 messages.
     #[arg(long)]
     quick: bool,
+    /// Writes the figures into docs/performance.md.
+    #[arg(long)]
+    write: bool,
 }
 
 /// The gateway may be starting anew; a mail server waits longer.
@@ -216,10 +220,15 @@ pub fn loss(args: &Loss, dir: &Path, binary: &Path) -> Result<()> {
     );
     println!("{messages} messages, {sessions} sessions, seed {seed}");
     let done = go(seed, messages, sessions, dir, binary);
-    done.with_context(|| format!("to see it again: {again}"))
+    let text = done.with_context(|| format!("to see it again: {again}"))?;
+    if args.write {
+        document::put("loss", &format!("Measured {}, seed {seed}: {text}", Machine::here()?))
+    } else {
+        Ok(())
+    }
 }
 
-fn go(seed: u64, messages: u32, sessions: usize, dir: &Path, binary: &Path) -> Result<()> {
+fn go(seed: u64, messages: u32, sessions: usize, dir: &Path, binary: &Path) -> Result<String> {
     let mut world = World::start(dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
@@ -525,7 +534,7 @@ async fn killed(run: &Arc<Run>) {
     }
 }
 
-fn judge(run: &Run, held: &[store::Held], took: Duration) -> Result<()> {
+fn judge(run: &Run, held: &[store::Held], took: Duration) -> Result<String> {
     let mut times_held: HashMap<u32, u32> = HashMap::new();
     for one in held {
         let id = one.hold.message_id.as_deref().unwrap_or_default();
@@ -555,8 +564,8 @@ fn judge(run: &Run, held: &[store::Held], took: Duration) -> Result<()> {
         duplicates += t.copies.saturating_sub(1);
     }
     let sent = run.tally.len();
-    println!(
-        "{sent} messages in {:.0} s: {} kills, {} full disks, {resent} tries again, {} held, {duplicates} duplicates, each explained by an answer that was not heard",
+    let text = format!(
+        "{sent} messages in {:.0} s: {} kills, {} full disks, {resent} tries again, {} held, {duplicates} duplicates, each explained by an answer that was not heard; nothing lost, nothing altered.",
         took.as_secs_f64(),
         run.kills.load(Relaxed),
         run.full.load(Relaxed),
@@ -567,8 +576,8 @@ fn judge(run: &Run, held: &[store::Held], took: Duration) -> Result<()> {
     all.sort();
     all.iter().for_each(|line| println!("  {line}"));
     if wrong.is_empty() {
-        println!("nothing lost, nothing altered");
-        return Ok(());
+        println!("{text}");
+        return Ok(text);
     }
     wrong.truncate(10);
     bail!("{}", wrong.join("\n"));

@@ -13,6 +13,7 @@ mod instructions;
 mod journal;
 mod load;
 mod loss;
+mod memory;
 mod message;
 mod parts;
 mod peers;
@@ -50,6 +51,8 @@ enum Command {
     Instructions(instructions::Instructions),
     /// Nothing is lost under kills, full disks and connections that break at every verb.
     Loss(loss::Loss),
+    /// What many large messages at the same time cost.
+    Memory(memory::Memory),
     #[command(hide = true)]
     Part(parts::OnePart),
 }
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Growth(args) => growth::growth(args, &scratch.0, &cli.posthouse),
         Command::Instructions(args) => instructions::instructions(args, &scratch.0, &cli.posthouse),
         Command::Loss(args) => loss::loss(args, &scratch.0, &cli.posthouse),
+        Command::Memory(args) => memory::memory(args, &scratch.0, &cli.posthouse),
         Command::Part(args) => parts::part(args),
     };
     match done {

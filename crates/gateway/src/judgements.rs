@@ -64,8 +64,9 @@ impl Judgements {
     }
 }
 
-/// Fields that say how a part travelled, not what it is; they differ between two parts of one message.
-const TRACE: [&str; 4] = ["received", "x-ms-exchange-", "x-microsoft-", "x-posthouse-"];
+/// Fields that say how a part travelled, not what it is; they differ between two parts of one message. Exchange Online
+/// seals each part by itself; what a seal proves is among the proofs.
+const TRACE: [&str; 6] = ["received", "arc-", "x-ms-exchange-", "x-ms-office365-", "x-microsoft-", "x-posthouse-"];
 
 /// Everything that a detector sees, but the recipients of this part.
 pub(crate) fn key(attributed: &Attributed, received: &Received, proofs: &Proofs) -> Key {

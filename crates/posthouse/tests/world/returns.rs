@@ -160,6 +160,42 @@ async fn recipients_refused_beside_others_are_held_and_released() {
     assert_eq!(world.json(&["held", "list"]), json!([]));
 }
 
+/// Exchange Online hands one message over in parts, each for some of its recipients: one judgement, one item that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_one_message_share_one_judgement() {
+    let world = World::connected().await;
+    let people = world.json_directory_addresses().await;
+    let bad = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat();
+    for (id, body) in [("parts-bad", bad.as_str()), ("parts-good", "hello")] {
+        let raw = format!(
+            "From: pat@acme.example\r\nTo: all@contoso.example\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\n\r\n{body}\r\n"
+        );
+        for person in &people[5..8] {
+            let to = [person.clone()];
+            world.door.send_from_internet("pat@acme.example", &to, raw.as_bytes(), false).await.unwrap();
+        }
+        world.door.idle(60).await.unwrap();
+        let all = journeys(&world, id);
+        let judged: Vec<_> = all.iter().filter(|j| j["judged_with"].is_null()).collect();
+        assert_eq!((all.len(), judged.len()), (3, 1), "{all:#?}");
+        for part in all.iter().filter(|j| !j["judged_with"].is_null()) {
+            assert_eq!(part["judged_with"], judged[0]["id"]);
+            assert_eq!((&part["findings"], &part["outcome"]), (&judged[0]["findings"], &judged[0]["outcome"]));
+        }
+    }
+    let held = world.json(&["held", "list"]);
+    assert_eq!(held.as_array().unwrap().len(), 1, "{held}");
+    assert_eq!(held[0]["envelope"]["recipients"].as_array().unwrap().len(), 3, "{held}");
+    assert!(world.json(&["held", "release", held[0]["id"].as_str().unwrap()])["released"] == true);
+    world.door.idle(60).await.unwrap();
+    for person in &people[5..8] {
+        assert_eq!(
+            (copies(&world, person, "parts-bad").await.len(), copies(&world, person, "parts-good").await.len()),
+            (1, 1)
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_connection_is_tried_again() {
     let world = World::connected().await;
