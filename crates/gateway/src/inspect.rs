@@ -19,7 +19,7 @@ pub(crate) async fn inspect(
     message: &Message,
     proofs: Proofs,
 ) -> Result<Judgement, Fault> {
-    let key = judgements::key(attributed, received, &proofs);
+    let key = key(attributed, received, &proofs).await?;
     let look = async {
         let _turn = match received.raw.len() {
             0..limits::LARGE_OCTETS => None,
@@ -27,7 +27,19 @@ pub(crate) async fn inspect(
         };
         look(attributed, received, message, proofs).await
     };
-    house.judgements.once(key, &received.id, look).await
+    // who waits for another part's judgement has no more time for it than for its own
+    let judged = house.judgements.once(key, &received.id, look);
+    timeout_at(received.judged_by().into(), judged).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A digest over the whole message: of a large one elsewhere than where sockets are served.
+async fn key(attributed: &Attributed, received: &Arc<Received>, proofs: &Proofs) -> Result<judgements::Key, Fault> {
+    let of = judgements::Of::new(attributed, proofs);
+    if received.raw.len() < limits::OWN_THREAD_OCTETS {
+        return Ok(of.key(received));
+    }
+    let received = received.clone();
+    tokio::task::spawn_blocking(move || of.key(&received)).await.map_err(|e| Fault::Inspection(e.to_string()))
 }
 
 fn late() -> Fault {

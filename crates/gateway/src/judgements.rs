@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::sync::OnceCell;
 use verdict::{Finding, Proofs};
 
-type Key = [u8; 32];
+pub(crate) type Key = [u8; 32];
 
 /// What was found, and in which journey.
 #[derive(Clone, Debug)]
@@ -68,29 +68,36 @@ impl Judgements {
 /// seals each part by itself; what a seal proves is among the proofs.
 const TRACE: [&str; 6] = ["received", "arc-", "x-ms-exchange-", "x-ms-office365-", "x-microsoft-", "x-posthouse-"];
 
-/// Everything that a detector sees, but the recipients of this part.
-pub(crate) fn key(attributed: &Attributed, received: &Received, proofs: &Proofs) -> Key {
-    let mut digest = Context::new(&SHA256);
-    let mut part = |octets: &[u8]| {
-        digest.update(&octets.len().to_be_bytes());
-        digest.update(octets);
-    };
-    part(attributed.id().to_string().as_bytes());
-    part(&attributed.connected.revision.to_be_bytes());
-    part(attributed.direction.as_str().as_bytes());
-    part(received.envelope.sender.as_bytes());
-    part(format!("{proofs:?}").as_bytes());
-    let section = HeaderSection::of(&received.raw);
-    for field in section.fields() {
-        let name = field.name.to_ascii_lowercase();
-        if !TRACE.iter().any(|t| name.starts_with(t)) {
+/// Everything that a detector sees beside the message itself, but for the recipients of this part.
+pub(crate) struct Of(String);
+
+impl Of {
+    pub(crate) fn new(attributed: &Attributed, proofs: &Proofs) -> Of {
+        let (id, revision) = (attributed.id(), attributed.connected.revision);
+        Of(format!("{id} {revision} {} {proofs:?}", attributed.direction.as_str()))
+    }
+
+    pub(crate) fn key(&self, received: &Received) -> Key {
+        let mut digest = Context::new(&SHA256);
+        let mut part = |octets: &[u8]| {
+            digest.update(&octets.len().to_be_bytes());
+            digest.update(octets);
+        };
+        part(self.0.as_bytes());
+        part(received.envelope.sender.as_bytes());
+        let section = HeaderSection::of(&received.raw);
+        let is_trace = |name: &str| {
+            let begins = |t: &&str| name.get(..t.len()).is_some_and(|n| n.eq_ignore_ascii_case(t));
+            TRACE.iter().any(|t| begins(&t))
+        };
+        for field in section.fields().filter(|f| !is_trace(f.name)) {
             part(&received.raw[field.range]);
         }
+        part(&received.raw[section.end()..]);
+        let mut key = [0; 32];
+        key.copy_from_slice(digest.finish().as_ref());
+        key
     }
-    part(&received.raw[section.end()..]);
-    let mut key = [0; 32];
-    key.copy_from_slice(digest.finish().as_ref());
-    key
 }
 
 #[cfg(test)]
