@@ -119,6 +119,8 @@ switches! {
     delta_tells_deleted_members: bool = true;
     /// Q55 Location of a 410: `token` (a beginning with the old $select in it), `bare` (without $select) or `none`.
     delta_gone_location: String = "token".into();
+    /// Q56 what comes back through a connector is taken with 250 and disappears: no mailbox has it, nor the trace.
+    lose_returned: bool = false;
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }
