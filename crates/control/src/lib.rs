@@ -10,6 +10,7 @@ mod carry_out;
 mod connect;
 mod disconnect;
 mod heal;
+pub mod ledger;
 mod look;
 mod measured;
 mod plan;

@@ -10,7 +10,7 @@ use smtp::Reply;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{AlertKind, Held, HoldReason, NewHold, Store};
+use store::{AlertKind, Held, HeldStep, HoldReason, NewHold, Store};
 
 /// Hands one held message back; it is deleted here once Microsoft has it for every recipient. Returns what Microsoft
 /// said, the least favourable answer first.
@@ -37,19 +37,27 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         &marks,
         &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())),
     );
-    let said =
-        offer(house, &connected, &hold.envelope, &raw).await.map_err(|fault| GatewayError::Return(fault.alert().2))?;
+    let said = match offer(house, &connected, &hold.envelope, &raw).await {
+        Ok(said) => said,
+        Err(fault) => {
+            let why = fault.alert().2;
+            house.store.put_release_refused(held, &why).await?;
+            return Err(GatewayError::Return(why));
+        }
+    };
     let waiting: Vec<usize> = (0..said.len()).filter(|n| !said[*n].reply().is_success()).collect();
     if waiting.is_empty() {
-        house.store.delete_held(&held.id).await?;
+        house.store.end_held(held, HeldStep::Released, &said[0].reply().to_string()).await?;
     } else if waiting.len() < said.len() {
-        // those who have it now must not get it again with the next release
-        let mut rest = NewHold { key: format!("{}:{}", hold.key, waiting.len()), ..hold.clone() };
+        // those who have it now must not get it again with the next release; a key that no other hold can have
+        let mut rest = NewHold { key: held.id.clone(), ..hold.clone() };
         rest.envelope.recipients = waiting.iter().map(|n| hold.envelope.recipients[*n].clone()).collect();
         rest.why =
             waiting.iter().map(|n| format!("{}: {}", hold.envelope.recipients[*n].address, said[*n].reply())).collect();
-        house.store.hold(&rest, &body.clone().into()).await?;
-        house.store.delete_held(&held.id).await?;
+        let taken = said.iter().find(|s| s.reply().is_success()).map(|s| s.reply().to_string());
+        house.store.release_partly(held, &rest, &taken.unwrap_or_default()).await?;
+    } else {
+        house.store.put_release_refused(held, &said[0].reply().to_string()).await?;
     }
     let worst = waiting.first().map_or(said[0].reply(), |n| said[*n].reply());
     Ok(worst.clone())

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_directory.sql"),
     include_str!("../migrations/0004_notices.sql"),
     include_str!("../migrations/0005_alerts_end.sql"),
+    include_str!("../migrations/0006_ledger.sql"),
 ];
 
 /// The handle that planes share; clone freely.
