@@ -11,6 +11,7 @@ mod connect;
 mod disconnect;
 mod heal;
 mod host;
+pub mod ledger;
 mod look;
 mod measured;
 mod plan;

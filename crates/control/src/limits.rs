@@ -186,3 +186,32 @@ pub const WINDOWS_KEPT: usize = 50;
 pub const RECOUNT_MINUTES: u32 = 35;
 /// Rounds after which nobody is taken to keep watch any more: a restart takes less.
 pub const ROUNDS_UNATTENDED: i64 = 10;
+/// Microsoft counts questions to the trace within this time, 100 of a tenant (wire.md 8.10). The ledger is in no hurry
+/// and asks half of them, so that the watch and a person's status find room.
+pub const TRACE_WINDOW: Duration = Duration::from_secs(300);
+pub const TRACE_PATIENT_MAX: usize = 50;
+/// The ledger waits when it is asked to, so long and so often for one question; Microsoft counts within 5 minutes, so
+/// whoever asks for more is not only throttling.
+pub const TRACE_WAIT_MAX: Duration = Duration::from_secs(600);
+pub const TRACE_WAITS_MAX: u32 = 3;
+/// The ledger holds so much of journal and trace at once; an hour of a very large tenant is some hundred thousand lines.
+pub const LEDGER_SPAN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// An hour with too many lines is cut in halves, down to this; more than 200,000 lines a minute nobody has.
+pub const LEDGER_SPAN_MIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
+/// Both sides are read so far over the ends of the window: a pass through us takes seconds, Microsoft's clock and ours
+/// differ by less than this (wire.md 1.3: half of an assertion's life).
+pub const LEDGER_MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+/// The trace lags by minutes; what lacks its other half is too new to tell for so long unless somebody says otherwise.
+pub const LEDGER_GRACE: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
+/// Message-IDs whose story is read from the store at once.
+pub const LEDGER_IDS: usize = 1000;
+/// Messages that look missing there are asked for by their Message-ID, each a question or more of 100 in 5 minutes;
+/// where more look so, it is no odd one out, and a shorter window tells the others.
+pub const LEDGER_SUSPECTS_MAX: usize = 50;
+/// Of each list so many are named; more are counted.
+pub const LEDGER_LISTED_MAX: usize = 1000;
+/// Exchange Online keeps trying for a day; a message that waits there for longer after it came back is stuck.
+pub const LEDGER_UNDER_WAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(25);
+/// One question to the trace spans ten days and goes ninety back (wire.md 8.10); a little less, since time passes.
+pub const TRACE_SPAN: jiff::SignedDuration = jiff::SignedDuration::from_hours(10 * 24 - 1);
+pub const TRACE_BACK: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24 - 1);

@@ -87,8 +87,8 @@ impl Of {
         part(received.envelope.sender.as_bytes());
         let section = HeaderSection::of(&received.raw);
         let is_trace = |name: &str| {
-            let begins = |t: &&str| name.get(..t.len()).is_some_and(|n| n.eq_ignore_ascii_case(t));
-            TRACE.iter().any(|t| begins(&t))
+            let begins = |t: &str| name.get(..t.len()).is_some_and(|n| n.eq_ignore_ascii_case(t));
+            TRACE.iter().any(|t| begins(t))
         };
         for field in section.fields().filter(|f| !is_trace(f.name)) {
             part(&received.raw[field.range]);

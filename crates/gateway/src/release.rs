@@ -12,7 +12,7 @@ use smtp::{Deadlines, Reply};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{AlertKind, Held, NewHold, Store};
+use store::{AlertKind, Held, HeldStep, NewHold, Store};
 
 /// Hands one held message back; it is deleted here once Microsoft has it for every recipient. Returns what Microsoft
 /// said, the least favourable answer first.
@@ -39,21 +39,28 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         &marks,
         &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())),
     );
-    let said = offer(house, &connected, &hold.envelope, &raw, &Deadlines::usual())
-        .await
-        .map_err(|fault| GatewayError::Return(fault.alert().2))?;
+    let said = match offer(house, &connected, &hold.envelope, &raw, &Deadlines::usual()).await {
+        Ok(said) => said,
+        Err(fault) => {
+            let why = fault.alert().2;
+            house.store.put_release_refused(held, &why).await?;
+            return Err(GatewayError::Return(why));
+        }
+    };
     let waiting: Vec<usize> = (0..said.len()).filter(|n| said[*n].meaning() != Meaning::Taken).collect();
     if waiting.is_empty() {
-        house.store.delete_held(&held.id).await?;
+        house.store.end_held(held, HeldStep::Released, &said[0].reply().to_string()).await?;
     } else if waiting.len() < said.len() {
-        // those who have it now must not get it again with the next release
-        let mut rest = NewHold { key: format!("{}:{}", hold.key, waiting.len()), ..hold.clone() };
+        // those who have it now must not get it again with the next release; a key that no other hold can have
+        let mut rest = NewHold { key: held.id.clone(), ..hold.clone() };
         rest.envelope.recipients = waiting.iter().map(|n| hold.envelope.recipients[*n].clone()).collect();
         rest.reason = reason_of(waiting.iter().map(|n| &said[*n]));
         rest.why =
             waiting.iter().map(|n| format!("{}: {}", hold.envelope.recipients[*n].address, said[*n].reply())).collect();
-        house.store.hold(&rest, &body.clone().into()).await?;
-        house.store.delete_held(&held.id).await?;
+        let taken = said.iter().find(|s| s.reply().is_success()).map(|s| s.reply().to_string());
+        house.store.release_partly(held, &rest, &taken.unwrap_or_default()).await?;
+    } else {
+        house.store.put_release_refused(held, &said[0].reply().to_string()).await?;
     }
     let worst = waiting.first().map_or(said[0].reply(), |n| said[*n].reply());
     Ok(worst.clone())
@@ -115,9 +122,10 @@ pub(crate) async fn delete_expired(store: &Store) -> store::Result<()> {
         let life = jiff::SignedDuration::from_hours(i64::from(days).saturating_mul(24));
         let Ok(oldest) = jiff::Timestamp::now().checked_sub(life) else { continue };
         for held in store.held_before(id, oldest).await? {
-            let detail = format!("{} of journey {}: nobody released it in {days} days", held.id, held.hold.journey);
+            let why = format!("nobody released it in {days} days");
+            let detail = format!("{} of journey {}: {why}", held.id, held.hold.journey);
             store.put_act("gateway", "held message expired", Some(id), &detail).await?;
-            store.delete_held(&held.id).await?;
+            store.end_held(&held, HeldStep::Expired, &why).await?;
         }
     }
     Ok(())

@@ -121,6 +121,8 @@ switches! {
     delta_gone_location: String = "token".into();
     /// Q56 hours after which a message that waits for a rule's connector is categorised again, by the rules of then; 0: never.
     resubmit_hours: i64 = 12;
+    /// Q57 what comes back through a connector is taken with 250 and disappears: no mailbox has it, nor the trace.
+    lose_returned: bool = false;
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }

@@ -322,7 +322,7 @@ pub struct Fault {
     /// HTTP status, `timeout` (no answer, or 504 after `delay_ms`), `concurrency` or `transient` (Exchange's own forms);
     /// at SMTP the whole reply line, or `drop`.
     pub answer: String,
-    /// HTTP: the request is carried out and only then answered so.
+    /// HTTP and `smtp_data`: the request is carried out and only then answered so.
     #[serde(default)]
     pub after: bool,
     #[serde(default)]

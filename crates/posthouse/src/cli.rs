@@ -65,6 +65,9 @@ pub enum Command {
         /// Tenant id, label or domain.
         tenant: String,
     },
+    /// Whether every message is accounted for, here and in Microsoft's message trace.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// What is known of a tenant's users, groups and mailboxes, and how fresh it is.
     #[command(args_conflicts_with_subcommands = true)]
     Directory {
@@ -130,6 +133,43 @@ pub enum Command {
     Sim(SimArgs),
     /// Connect a simulated tenant and watch real messages make the whole journey.
     Demo(DemoArgs),
+}
+
+#[derive(Subcommand)]
+pub enum LedgerCommand {
+    /// Reconcile our journal with Microsoft's message trace and name what is missing on either side, or doubled.
+    ///
+    /// Exit code 0: everything is accounted for; 2: something is missing or doubled; 1: something could not be checked,
+    /// or an error.
+    Check {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[command(flatten)]
+        window: LedgerWindow,
+        /// What lacks its other half and is newer is too new to tell: the trace lags.
+        #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::ledger::duration)]
+        grace: jiff::SignedDuration,
+    },
+    /// Count messages by their final state, by our journal alone.
+    Show {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[command(flatten)]
+        window: LedgerWindow,
+    },
+}
+
+#[derive(Args)]
+pub struct LedgerWindow {
+    /// So long back from now: 90m, 24h, 7d.
+    #[arg(long, value_name = "TIME", default_value = "24h", conflicts_with_all = ["from", "to"], value_parser = crate::ledger::duration)]
+    pub since: jiff::SignedDuration,
+    /// From this moment: 2026-03-01T00:00:00Z.
+    #[arg(long, value_name = "WHEN")]
+    pub from: Option<jiff::Timestamp>,
+    /// Up to this moment; without it, now.
+    #[arg(long, value_name = "WHEN", requires = "from")]
+    pub to: Option<jiff::Timestamp>,
 }
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod directory;
 mod fleet;
+mod ledger;
 mod lifecycle;
 mod show;
 mod status;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
                 Command::Watch { tenant } => return lifecycle::watch(&config, &tenant, json).await,
                 Command::Status { tenant } => return status::status(&config, &tenant, json).await,
+                Command::Ledger(command) => return ledger::run(&config, command, json).await,
                 Command::Directory { tenant, command } => directory::run(&config, tenant, command, json).await?,
                 Command::Pause { tenant, hours, why } => lifecycle::pause(&config, &tenant, hours, why, json).await?,
                 Command::Resume { tenant } => lifecycle::resume(&config, &tenant, json).await?,

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_directory.sql"),
     include_str!("../migrations/0004_notices.sql"),
     include_str!("../migrations/0005_alerts_end.sql"),
+    include_str!("../migrations/0006_ledger.sql"),
 ];
 
 /// The file of [`Store::prove_writable`]; no held message has such an id.

@@ -1,7 +1,7 @@
 //! Held messages: durable before anybody is told so, and the same message held once however often it comes.
 
 use crate::db::{from_json, from_millis, now_millis, to_json};
-use crate::{Result, Store, StoreError, limits};
+use crate::{HeldEvent, HeldStep, Result, Store, StoreError, limits};
 use bytes::Bytes;
 use mail::Pieces;
 use serde::{Deserialize, Serialize};
@@ -165,11 +165,84 @@ impl Store {
         self.bodies.get(id).await
     }
 
-    /// Row first: a body without a row is swept later, a row without a body would be a lie.
+    /// Takes a held message away for good, and writes down that somebody did.
     pub async fn delete_held(&self, id: &str) -> Result<()> {
-        sqlx::query("DELETE FROM held WHERE id=$1").bind(id).execute(&self.durable).await?;
-        self.bodies.delete(id).await
+        match self.held_one(id).await? {
+            Some(held) if held.id == id => self.end_held(&held, HeldStep::Deleted, "").await,
+            _ => self.bodies.delete(id).await,
+        }
     }
+
+    /// The message is held no more; what became of it stays known, in the same transaction. Row first: a body without
+    /// a row is swept later, a row without a body would be a lie.
+    pub async fn end_held(&self, held: &Held, step: HeldStep, answer: &str) -> Result<()> {
+        let mut tx = self.durable.begin().await?;
+        write_step(&mut tx, held, step, &addresses(&held.hold.envelope), answer).await?;
+        sqlx::query("DELETE FROM held WHERE id=$1").bind(&held.id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        self.bodies.delete(&held.id).await
+    }
+
+    /// Some recipients have it now, and it goes on being held for `rest` under the same id: together or not at all, so
+    /// that nobody gets it again with the next release.
+    pub async fn release_partly(&self, held: &Held, rest: &NewHold, answer: &str) -> Result<()> {
+        let waiting = addresses(&rest.envelope);
+        let mut gone = addresses(&held.hold.envelope);
+        gone.retain(|address| !waiting.contains(address));
+        let mut tx = self.durable.begin().await?;
+        write_step(&mut tx, held, HeldStep::Released, &gone, answer).await?;
+        sqlx::query("UPDATE held SET key=$2, json=$3 WHERE id=$1")
+            .bind(&held.id)
+            .bind(&rest.key)
+            .bind(to_json(rest)?)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A release that Microsoft did not take; the message goes on being held.
+    pub async fn put_release_refused(&self, held: &Held, answer: &str) -> Result<()> {
+        let mut tx = self.durable.begin().await?;
+        write_step(&mut tx, held, HeldStep::Refused, &addresses(&held.hold.envelope), answer).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn addresses(envelope: &mail::Envelope) -> Vec<String> {
+    envelope.recipients.iter().map(|r| r.address.clone()).collect()
+}
+
+async fn write_step(
+    tx: &mut sqlx::SqliteConnection,
+    held: &Held,
+    step: HeldStep,
+    recipients: &[String],
+    answer: &str,
+) -> Result<()> {
+    let at = now_millis();
+    let event = HeldEvent {
+        held: held.id.clone(),
+        at: from_millis(at),
+        step,
+        journey: held.hold.journey.clone(),
+        direction: held.hold.direction,
+        message_id: held.hold.message_id.clone(),
+        recipients: recipients.to_vec(),
+        probe: held.hold.probe,
+        answer: answer.to_owned(),
+    };
+    sqlx::query("INSERT INTO held_history(held,tenant,message_id,at,step,json) VALUES($1,$2,$3,$4,$5,$6)")
+        .bind(&held.id)
+        .bind(held.hold.tenant.to_string())
+        .bind(&held.hold.message_id)
+        .bind(at)
+        .bind(step.as_str())
+        .bind(to_json(&event)?)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 fn read_held(row: &sqlx::sqlite::SqliteRow) -> Result<Held> {

@@ -95,9 +95,16 @@ fn yes() -> bool {
 pub struct Passage {
     pub id: String,
     pub direction: Option<Direction>,
+    pub started: jiff::Timestamp,
+    pub sender: String,
     pub recipients: Vec<String>,
     pub message_id: Option<String>,
+    pub bytes: u64,
     pub outcome: Outcome,
+    /// Id of the held message, if one was stored.
+    pub held: Option<String>,
+    /// As in [`JourneyEntry`].
+    pub visits: u32,
     pub probe: Option<String>,
 }
 
@@ -188,27 +195,20 @@ impl Store {
         heard.await.map_err(|_| gone())?
     }
 
-    /// Deletes journeys and alerts that are older; returns how many.
+    /// Deletes journeys, alerts and what became of held messages that are older; returns how many of the first two.
     pub async fn forget_before(&self, before: jiff::Timestamp) -> Result<u64> {
         let before = before.as_millisecond();
         let journeys = sqlx::query("DELETE FROM journeys WHERE started<$1").bind(before).execute(&self.quick).await?;
         let alerts = sqlx::query("DELETE FROM alerts WHERE last<$1").bind(before).execute(&self.quick).await?;
+        sqlx::query("DELETE FROM held_history WHERE at<$1").bind(before).execute(&self.quick).await?;
         sqlx::query("DELETE FROM notices WHERE alert NOT IN (SELECT id FROM alerts)").execute(&self.quick).await?;
         Ok(journeys.rows_affected() + alerts.rows_affected())
     }
 
     /// Where messages of these ids were with us, whenever that was; Message-IDs without their angle brackets.
     pub async fn passages(&self, tenant: TenantId, message_ids: &[String]) -> Result<Vec<Passage>> {
-        let rows = sqlx::query(
-            "SELECT id,json FROM journeys WHERE tenant=$1 AND message_id IN (SELECT value FROM json_each($2))",
-        )
-        .bind(tenant.to_string())
-        .bind(to_json(&message_ids)?)
-        .fetch_all(&self.read)
-        .await?;
-        rows.iter()
-            .map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?))
-            .collect()
+        let mut connection = self.read.acquire().await?;
+        passages(&mut connection, tenant, message_ids).await
     }
 
     /// How the journeys of a tenant since then ended; probes are not among them.
@@ -267,4 +267,20 @@ impl Store {
             _ => Err(StoreError::Corrupt(format!("several journeys begin with {id}; give more of the id"))),
         }
     }
+}
+
+pub(crate) async fn passages(
+    connection: &mut sqlx::SqliteConnection,
+    tenant: TenantId,
+    message_ids: &[String],
+) -> Result<Vec<Passage>> {
+    // the plus keeps SQLite from going through all journeys of the tenant instead
+    let rows = sqlx::query(
+        "SELECT id,json FROM journeys WHERE +tenant=$1 AND message_id IN (SELECT value FROM json_each($2))",
+    )
+    .bind(tenant.to_string())
+    .bind(to_json(&message_ids)?)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?)).collect()
 }

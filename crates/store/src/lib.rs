@@ -13,6 +13,7 @@ mod directory_sync;
 mod held;
 mod journal;
 mod key;
+mod ledger;
 pub mod limits;
 mod lock;
 mod notices;
@@ -29,6 +30,7 @@ pub use directory::{Directory, DirectoryCounts, Group, MICROSOFT_365_GROUP, Mail
 pub use directory_sync::{DirectoryPage, GroupChange, SyncKind, SyncState, Told, UserChange};
 pub use held::{Held, HoldReason, NewHold};
 pub use journal::{Ended, JourneyEntry, JourneyFilter, Outcome, Passage, StepTime};
+pub use ledger::{Facts, HeldEvent, HeldStep, Kept};
 pub use lock::TenantLock;
 pub use notices::{Delivery, DeliveryState, Due, Notice, NoticeTarget, Tried};
 pub use plans::{Pause, Receipt};

@@ -5,13 +5,14 @@ use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use store::{
-    AlertKind, DeliveryState, DirectoryPage, HoldReason, JourneyEntry, JourneyFilter, NewHold, NoticeTarget, Outcome,
-    Probe, ProbeArrival, Severity, Store, SyncKind, Told, Tried, UserChange, ZoneRecord,
+    AlertKind, DeliveryState, DirectoryPage, HeldEvent, HeldStep, HoldReason, JourneyEntry, JourneyFilter, NewHold,
+    NoticeTarget, Outcome, Probe, ProbeArrival, Severity, Store, SyncKind, Told, Tried, UserChange, ZoneRecord,
 };
 use tenant::{Direction, MarkSecrets, Policy, ReturnCertificate, Rollout, Routing, Secret, Tenant, TenantId};
 use uuid::Uuid;
 
 const ID: TenantId = TenantId(Uuid::from_u128(7));
+const HOUR: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 const SECRET: &str = "a-secret-that-must-not-rest-in-the-clear";
 
 fn contoso() -> Tenant {
@@ -156,6 +157,46 @@ async fn what_is_held_is_there_after_a_restart_and_only_once() {
     store.delete_held(&id).await.unwrap();
     assert!(store.held_one(&id).await.unwrap().is_none() && store.held_body(&id).await.is_err());
     assert_eq!(store.held_one(&other[..other.len() - 3]).await.unwrap().unwrap().id, other, "a beginning is enough");
+}
+
+/// Whatever becomes of a held message is known afterwards, and by one step for each recipient.
+#[tokio::test]
+async fn what_became_of_a_held_message_stays_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let named = |id: &str, people: &[&str]| NewHold {
+        message_id: Some(id.into()),
+        envelope: mail::Envelope::new("", people.iter().map(|p| p.to_string())),
+        ..hold(id)
+    };
+    let (from, to) = (jiff::Timestamp::now() - HOUR, jiff::Timestamp::now() + HOUR);
+    let one = async |id: &str| store.held_one(id).await.unwrap().unwrap();
+    let both = named("both@x", &["anna@contoso.example", "ben@contoso.example"]);
+    let id = store.hold(&both, &pieces(b"both")).await.unwrap();
+    store.put_release_refused(&one(&id).await, "450 4.2.1 busy").await.unwrap();
+    let rest = NewHold { key: "both:1".into(), ..named("both@x", &["ben@contoso.example"]) };
+    store.release_partly(&one(&id).await, &rest, "250 2.6.0").await.unwrap();
+    assert_eq!(&store.held_body(&id).await.unwrap()[..], b"both", "the rest has its body");
+    let gone = store.hold(&named("gone@x", &["anna@contoso.example"]), &pieces(b"gone")).await.unwrap();
+    store.delete_held(&gone).await.unwrap();
+    store.put_journey(&journey("j1", "pat@acme.example")).await.unwrap();
+
+    assert_eq!(store.message_ids(ID, from, to).await.unwrap(), ["both@x", "gone@x", "j1@x"]);
+    assert!(store.message_ids(ID, to, to + HOUR).await.unwrap().is_empty());
+    assert!(store.message_ids(TenantId(Uuid::nil()), from, to).await.unwrap().is_empty());
+    let facts = store.facts(ID, &["both@x".into(), "gone@x".into(), "j1@x".into()]).await.unwrap();
+    let told = |e: &HeldEvent| format!("{} {:?} {} {}", e.held == id, e.step, e.recipients.len(), e.answer);
+    let steps: Vec<_> = facts.history.iter().map(told).collect();
+    assert_eq!(steps, ["true Refused 2 450 4.2.1 busy", "true Released 1 250 2.6.0", "false Deleted 1 "]);
+    assert_eq!(facts.kept.iter().map(|k| k.recipients.clone()).collect::<Vec<_>>(), [["ben@contoso.example"]]);
+    assert_eq!(facts.passages.len(), 1);
+    let others = store.facts(TenantId(Uuid::nil()), &["both@x".into(), "j1@x".into()]).await.unwrap();
+    assert_eq!((others.passages.len(), others.kept.len(), others.history.len()), (0, 0, 0), "of another tenant");
+    store.end_held(&one(&id).await, HeldStep::Released, "250").await.unwrap();
+    let facts = store.facts(ID, &["both@x".into()]).await.unwrap();
+    assert_eq!((facts.kept.len(), facts.history.len()), (0, 3));
+    store.forget_before(to).await.unwrap();
+    assert!(store.message_ids(ID, from, to).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! recipient, is counted as one message with it.
 
 mod people;
-mod trace;
+pub(crate) mod trace;
 mod why;
 
 pub(crate) use people::People;
@@ -15,14 +15,14 @@ pub use why::Reason;
 pub(crate) use why::{Known, why};
 
 use crate::applied::as_applied;
-use crate::look::{Drift, Look, look};
+use crate::look::{Look, look};
 use crate::watchdog::Record;
 use crate::{Result, Settings, limits, plan};
 use jiff::{SignedDuration, Timestamp};
 use m365::Client;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use store::{AlertKind, Outcome, Passage, Severity, Store};
+use store::{AlertKind, Directory, Outcome, Passage, Severity, Store};
 use tenant::{Direction, Routing, Stage, Tenant, TenantId};
 
 /// Seen, or why it is not known.
@@ -141,11 +141,11 @@ pub(crate) fn measure(
     for (key, traced) in by_message(rows, known.people) {
         let row = traced.first;
         let passage = came_by.get(&key);
-        if is_probe(row, zone) || passage.is_some_and(|p| p.probe.is_some()) {
+        if is_probe(&row.sender, &row.recipient, zone) || passage.is_some_and(|p| p.probe.is_some()) {
             measured.probes += 1;
             continue;
         }
-        let Some(direction) = direction(tenant, row, passage.copied()) else {
+        let Some(direction) = direction(tenant, &row.sender, &row.recipient, passage.and_then(|p| p.direction)) else {
             measured.not_ours += 1;
             continue;
         };
@@ -207,18 +207,57 @@ fn by_message<'t>(rows: &'t [TraceRow], people: &People<'_>) -> BTreeMap<Key, Tr
     all
 }
 
-fn is_probe(row: &TraceRow, zone: &str) -> bool {
+pub(crate) fn is_probe(sender: &str, recipient: &str, zone: &str) -> bool {
     let at_zone = |address: &str| address.rsplit_once('@').is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(zone));
-    row.sender.starts_with("probe@") && at_zone(&row.sender)
-        || row.recipient.starts_with("probe-") && at_zone(&row.recipient)
+    sender.starts_with("probe@") && at_zone(sender) || recipient.starts_with("probe-") && at_zone(recipient)
 }
 
 /// By the addresses; where both are of the tenant, only our journal can tell a forged sender from internal mail.
-fn direction(tenant: &Tenant, row: &TraceRow, passage: Option<&Passage>) -> Option<Direction> {
-    match (tenant.owns_address(&row.sender), tenant.owns_address(&row.recipient)) {
+pub(crate) fn direction(
+    tenant: &Tenant,
+    sender: &str,
+    recipient: &str,
+    journal: Option<Direction>,
+) -> Option<Direction> {
+    match (tenant.owns_address(sender), tenant.owns_address(recipient)) {
         (false, true) => Some(Direction::Inbound),
         (true, false) => Some(Direction::Outbound),
-        _ => passage.and_then(|p| p.direction),
+        _ => journal,
+    }
+}
+
+/// What is read to tell why a message did not come by.
+pub(crate) struct Circumstances {
+    directory: Directory,
+    members: people::Members,
+    changed: Option<Timestamp>,
+    /// When mail of which direction was delivered unchecked.
+    unchecked: Vec<(Timestamp, Timestamp, Vec<Direction>)>,
+}
+
+impl Circumstances {
+    pub(crate) async fn read(tenant: &Tenant, store: &Store) -> Result<Circumstances> {
+        let groups = [tenant.rollout.pilot_groups.as_slice(), &tenant.rollout.excluded_groups].concat();
+        let receipts = store.receipts(tenant.id).await?;
+        Ok(Circumstances {
+            directory: store.directory(tenant.id).await?,
+            members: people::members_of(store, tenant.id, &groups).await?,
+            changed: receipts.iter().filter(|(_, r)| r.object.starts_with("mail flow rule")).map(|(at, _)| *at).max(),
+            unchecked: Record::known(store, tenant.id).await?.unchecked(),
+        })
+    }
+    pub(crate) fn people(&self) -> People<'_> {
+        People::new(&self.directory, &self.members)
+    }
+    pub(crate) fn known<'k>(
+        &'k self,
+        tenant: &'k Tenant,
+        people: &'k People<'k>,
+        looked: Option<&'k Look>,
+    ) -> Known<'k> {
+        let drift = looked.map_or(&[][..], |l| &l.drift);
+        let (changed, unchecked) = (self.changed, &self.unchecked[..]);
+        Known { rollout: &tenant.rollout, people, drift, changed, unchecked }
     }
 }
 
@@ -235,27 +274,17 @@ pub(crate) async fn measured(
     let to = Timestamp::now();
     let window = (to - span, to);
     let (_, app) = plan::acting(tenant.id, store).await?;
-    let rows = match trace::read(client, &app, window.0, window.1).await {
+    let rows = match trace::read(client, &app, window.0, window.1, &mut trace::Pace::at_once()).await {
         Ok(rows) => rows,
-        Err(because) => return Ok(Fact::unknown(because)),
+        Err(because) => return Ok(Fact::unknown(because.to_string())),
     };
     let mut ids: Vec<String> = rows.iter().map(|r| r.message_id.clone()).collect();
     ids.sort();
     ids.dedup();
     let passages = store.passages(tenant.id, &ids).await?;
-    let directory = store.directory(tenant.id).await?;
-    let groups = [tenant.rollout.pilot_groups.as_slice(), &tenant.rollout.excluded_groups].concat();
-    let members = people::members_of(store, tenant.id, &groups).await?;
-    let receipts = store.receipts(tenant.id).await?;
-    let changed = receipts.iter().filter(|(_, r)| r.object.starts_with("mail flow rule")).map(|(at, _)| *at).max();
-    let none: &[Drift] = &[];
-    let known = Known {
-        rollout: &tenant.rollout,
-        people: &People::new(&directory, &members),
-        drift: looked.map_or(none, |l| &l.drift),
-        changed,
-        unchecked: &Record::known(store, tenant.id).await?.unchecked(),
-    };
+    let circumstances = Circumstances::read(tenant, store).await?;
+    let people = circumstances.people();
+    let known = circumstances.known(tenant, &people, looked);
     Ok(Fact::Seen(measure(tenant, &settings.zone, &rows, &passages, &known, window)))
 }
 

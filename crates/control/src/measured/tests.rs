@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::look::Drift;
 use crate::measured::people::Members;
 use crate::objects::rules::tests::contoso;
 use store::{Directory, Mailbox};
@@ -19,6 +20,7 @@ fn row(id: &str, pass: u32, sender: &str, recipient: &str, minute: i64, status: 
         recipient: recipient.into(),
         subject: "x".into(),
         status: status.into(),
+        from_ip: None,
     }
 }
 
@@ -26,9 +28,14 @@ fn passage(id: &str, recipients: &[&str], direction: Direction, outcome: Outcome
     Passage {
         id: format!("j-{id}"),
         direction: Some(direction),
+        started: at(0),
+        sender: PAT.into(),
         recipients: recipients.iter().map(|r| (*r).to_owned()).collect(),
         message_id: Some(id.into()),
+        bytes: 1,
         outcome,
+        held: None,
+        visits: 1,
         probe: None,
     }
 }

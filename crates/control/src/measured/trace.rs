@@ -3,10 +3,12 @@
 
 use crate::limits;
 use jiff::Timestamp;
-use m365::{Answer, Client, Identity, Row};
+use m365::{Answer, Client, Identity, M365Error, Row};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 /// One message to one recipient, in one pass through Exchange Online. A message that comes back from us is two.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +22,78 @@ pub struct TraceRow {
     pub recipient: String,
     pub subject: String,
     pub status: String,
+    /// Who handed it to Exchange Online, where the trace says so.
+    pub from_ip: Option<IpAddr>,
+}
+
+/// Why a window could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// More lines than are read at once; a shorter window has fewer.
+    TooMany,
+    Because(String),
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unread::TooMany => {
+                let lines = limits::TRACE_PAGES_MAX * limits::TRACE_ROWS_A_PAGE;
+                write!(f, "the message trace has more than {lines} lines")
+            }
+            Unread::Because(why) => f.write_str(why),
+        }
+    }
+}
+
+/// How questions follow one another. Who is in no hurry leaves room for others of the same tenant, and waits as long
+/// as Microsoft asks within reason; `told` hears how long.
+pub(crate) struct Pace<'t> {
+    told: Option<&'t mut (dyn FnMut(Duration) + Send)>,
+    asked: VecDeque<Instant>,
+}
+
+impl Pace<'_> {
+    pub(crate) fn at_once() -> Pace<'static> {
+        Pace { told: None, asked: VecDeque::new() }
+    }
+
+    pub(crate) fn patient(told: &mut (dyn FnMut(Duration) + Send)) -> Pace<'_> {
+        Pace { told: Some(told), asked: VecDeque::new() }
+    }
+
+    async fn ask(&mut self, client: &Client, app: &Identity, question: Value) -> Result<Answer, Unread> {
+        let mut waits = 0;
+        loop {
+            if let Some(told) = &mut self.told
+                && let Some(wait) = pause(&mut self.asked, Instant::now())
+            {
+                told(wait);
+                tokio::time::sleep(wait).await;
+            }
+            self.asked.push_back(Instant::now());
+            match (client.exchange_part(app, "Get-MessageTraceV2", question.clone()).await, &mut self.told) {
+                (Ok(answer), _) => return Ok(answer),
+                (Err(M365Error::Throttled { after, .. }), Some(told))
+                    if after <= limits::TRACE_WAIT_MAX && waits < limits::TRACE_WAITS_MAX =>
+                {
+                    waits += 1;
+                    told(after);
+                    tokio::time::sleep(after).await;
+                }
+                (Err(e), _) => return Err(Unread::Because(e.to_string())),
+            }
+        }
+    }
+}
+
+/// How long to wait before the next question, when so many were asked lately; what is too old to count is forgotten.
+fn pause(asked: &mut VecDeque<Instant>, now: Instant) -> Option<Duration> {
+    while asked.front().is_some_and(|at| now.duration_since(*at) >= limits::TRACE_WINDOW) {
+        asked.pop_front();
+    }
+    let oldest = asked.front().filter(|_| asked.len() >= limits::TRACE_PATIENT_MAX)?;
+    Some((*oldest + limits::TRACE_WINDOW).duration_since(now))
 }
 
 /// Everything between the two, newest first; or why it is not known.
@@ -28,21 +102,30 @@ pub(crate) async fn read(
     app: &Identity,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Vec<TraceRow>, String> {
-    let mut window = Window::new(from, to);
-    for _ in 0..limits::TRACE_PAGES_MAX {
-        let answer = client.exchange_part(app, "Get-MessageTraceV2", window.question()).await;
-        if window.take(&answer.map_err(|e| e.to_string())?)? {
-            return Ok(window.rows);
-        }
-    }
-    Err(format!("the message trace has more than {} lines", limits::TRACE_PAGES_MAX * limits::TRACE_ROWS_A_PAGE))
+    pace: &mut Pace<'_>,
+) -> Result<Vec<TraceRow>, Unread> {
+    Window::new(from, to).read(client, app, pace).await
+}
+
+/// The same of one message.
+pub(crate) async fn read_one(
+    client: &Client,
+    app: &Identity,
+    message_id: &str,
+    (from, to): (Timestamp, Timestamp),
+    pace: &mut Pace<'_>,
+) -> Result<Vec<TraceRow>, Unread> {
+    let window = Window { message_id: Some(message_id.to_owned()), ..Window::new(from, to) };
+    let mut rows = window.read(client, app, pace).await?;
+    rows.retain(|row| row.message_id == message_id);
+    Ok(rows)
 }
 
 /// What is read of a window so far.
 struct Window {
     from: Timestamp,
     to: Timestamp,
+    message_id: Option<String>,
     rows: Vec<TraceRow>,
     seen: HashSet<(String, String)>,
     /// Time and recipient of the last line, from which it goes on.
@@ -51,12 +134,25 @@ struct Window {
 
 impl Window {
     fn new(from: Timestamp, to: Timestamp) -> Window {
-        Window { from, to, rows: Vec::new(), seen: HashSet::new(), seam: None }
+        Window { from, to, message_id: None, rows: Vec::new(), seen: HashSet::new(), seam: None }
+    }
+
+    async fn read(mut self, client: &Client, app: &Identity, pace: &mut Pace<'_>) -> Result<Vec<TraceRow>, Unread> {
+        for _ in 0..limits::TRACE_PAGES_MAX {
+            let answer = pace.ask(client, app, self.question()).await?;
+            if self.take(&answer).map_err(Unread::Because)? {
+                return Ok(self.rows);
+            }
+        }
+        Err(Unread::TooMany)
     }
 
     fn question(&self) -> Value {
         let mut asked =
             json!({"StartDate": date(self.from), "EndDate": date(self.to), "ResultSize": limits::TRACE_ROWS_A_PAGE});
+        if let Some(id) = &self.message_id {
+            asked["MessageId"] = json!(format!("<{id}>"));
+        }
         if let Some((end, recipient)) = &self.seam {
             asked["EndDate"] = json!(end);
             asked["StartingRecipientAddress"] = json!(recipient);
@@ -107,6 +203,7 @@ pub(crate) fn read_row(row: &Row) -> Option<TraceRow> {
         recipient: text(row, "RecipientAddress").to_lowercase(),
         subject: text(row, "Subject").to_owned(),
         status: text(row, "Status").to_owned(),
+        from_ip: text(row, "FromIP").parse().ok(),
     })
 }
 
@@ -165,6 +262,22 @@ mod tests {
         let nonsense = Row::from_iter([("Received".to_owned(), json!("yesterday"))]);
         let nonsense = Answer { rows: vec![nonsense], warnings: vec![], more: false };
         assert!(window().take(&nonsense).is_err());
+    }
+
+    #[test]
+    fn who_is_patient_leaves_half_of_the_questions_to_others() {
+        let (mut asked, now) = (VecDeque::new(), Instant::now());
+        for n in 0..limits::TRACE_PATIENT_MAX {
+            assert_eq!(pause(&mut asked, now), None, "question {n}");
+            asked.push_back(now);
+        }
+        let later = |secs| now + Duration::from_secs(secs);
+        assert_eq!(pause(&mut asked, later(10)), Some(Duration::from_secs(290)));
+        asked[0] = now - Duration::from_secs(5);
+        assert_eq!(pause(&mut asked, later(10)), Some(Duration::from_secs(285)));
+        assert_eq!(pause(&mut asked, later(295)), None, "the oldest is forgotten");
+        assert_eq!(pause(&mut asked, later(300)), None);
+        assert!(asked.is_empty());
     }
 
     #[test]

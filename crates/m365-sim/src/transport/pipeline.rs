@@ -66,6 +66,9 @@ pub struct Passing {
 
 /// The whole pass on one screen.
 pub async fn pass(transport: &Transport, arrived: Arrived) {
+    if arrived.connector.is_some() && transport.world().state().switches.lose_returned {
+        return;
+    }
     let mut message = receive(transport, arrived);
     if let Some(looping) = is_loop(transport, &message) {
         return egress::bounce(transport, &message, &message.envelope.recipients.clone(), &looping);

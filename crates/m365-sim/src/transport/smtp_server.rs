@@ -272,10 +272,14 @@ impl Session {
     }
 
     async fn fault(&self, door: &str, line: &str) -> Option<String> {
+        self.struck(door, line).await.map(|fault| fault.answer)
+    }
+
+    async fn struck(&self, door: &str, line: &str) -> Option<Fault> {
         let fault: Fault =
             self.transport.world().state().take_fault(door, &format!("{line} peer={}", self.peer.ip()))?;
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-        (!fault.answer.is_empty()).then_some(fault.answer)
+        (!fault.answer.is_empty()).then_some(fault)
     }
 
     async fn mail(&mut self, text: &str) -> String {
@@ -408,10 +412,17 @@ impl Session {
 
     /// The message is complete: the backend takes it, then the frontend says so (F3.11).
     async fn end<S: Stream>(&mut self, io: &mut BufReader<S>, raw: Option<Vec<u8>>) -> std::io::Result<Next> {
-        let faulty = self.fault("smtp_data", &self.from.as_ref().map(|f| f.from.clone()).unwrap_or_default()).await;
+        let struck = self.struck("smtp_data", &self.from.as_ref().map(|f| f.from.clone()).unwrap_or_default()).await;
         let envelope = self.from.take().unwrap_or_default();
         let (tenants, connector) = (std::mem::take(&mut self.tenants), self.connector.take());
-        let reply = match (faulty, raw) {
+        let raw = match (&struck, raw) {
+            (Some(fault), Some(raw)) if fault.after => {
+                self.accept(envelope.clone(), tenants.clone(), connector.clone(), raw);
+                None
+            }
+            (_, raw) => raw,
+        };
+        let reply = match (struck.map(|fault| fault.answer), raw) {
             (Some(answer), _) if answer == "drop" => return Ok(Next::Quit),
             (Some(answer), _) => answer,
             (None, None) => "552 5.3.4 Message size exceeds fixed maximum message size".into(),

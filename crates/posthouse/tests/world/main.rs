@@ -9,6 +9,7 @@ mod harness;
 mod bad_mail;
 mod directory;
 mod kills;
+mod ledger;
 mod lifecycle;
 mod loop_guard;
 mod notices;
