@@ -278,7 +278,7 @@ async fn generate(run: Arc<Run>, next: Arc<AtomicU32>, messages: u32) -> Result<
         if n > 0 && n.is_multiple_of(5_000) {
             println!("{n} messages, {} kills, {} full disks", run.kills.load(Relaxed), run.full.load(Relaxed));
         }
-        let wire = run.wire(n);
+        let (wire, mut last) = (run.wire(n), String::from("nothing"));
         loop {
             // a try that nobody could hear is none
             while run.address().is_none() {
@@ -289,15 +289,23 @@ async fn generate(run: Arc<Run>, next: Arc<AtomicU32>, messages: u32) -> Result<
                 t.tries
             });
             if tries > TRIES_MAX {
-                bail!("message {n} was not taken in {TRIES_MAX} tries");
+                let log = std::fs::read_to_string(run.dir.join("posthouse.log")).unwrap_or_default();
+                let end: Vec<&str> = log.lines().rev().take(10).collect();
+                bail!(
+                    "message {n} was not taken in {TRIES_MAX} tries, last {last}; the gateway's log ends with:\n{}",
+                    end.join("\n")
+                );
             }
             let near = trouble(&NEAR, dice(run.seed, 3, u64::from(n) << 12 | u64::from(tries)));
             let tried = tokio::time::timeout(ANSWER_PATIENCE, offer(&run, &mut open, n, &wire, near)).await;
             match tried.unwrap_or_else(|_| bail!("no answer")) {
                 Ok(Some((code, _))) if code / 100 == 2 => break,
                 Ok(Some((code, words))) if code / 100 == 5 => bail!("message {n} was refused for good: {words}"),
-                Ok(_) => {}
-                Err(_) => open = None,
+                Ok(Some((_, words))) => last = words,
+                Ok(None) => {}
+                Err(e) => {
+                    (open, last) = (None, format!("{e:#}"));
+                }
             }
             tokio::time::sleep(AGAIN).await; // what a queue does between two tries
         }
