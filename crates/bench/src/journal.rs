@@ -56,7 +56,9 @@ pub fn fill(world: &World, posthouse: &Path, dir: &Path, journeys: u64) -> Resul
         let copied = copies(&pool, journeys).await;
         pool.close().await;
         copied
-    })
+    })?;
+    // else the first sync of whoever starts next would wait for all of it
+    Ok(std::fs::File::open(&database)?.sync_all()?)
 }
 
 async fn copies(pool: &SqlitePool, journeys: u64) -> Result<()> {
