@@ -117,6 +117,11 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(row: &str, text: &str) -
     serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("{row}: {e}")))
 }
 
+/// What begins so lies between the text and this one: a range that an index knows, where a comparison of parts reads all.
+pub(crate) fn beyond(beginning: &str) -> String {
+    format!("{beginning}\u{10ffff}")
+}
+
 /// Milliseconds since 1970, the form of every time in the database.
 pub(crate) fn now_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()

@@ -1,6 +1,6 @@
 //! Held messages: durable before anybody is told so, and the same message held once however often it comes.
 
-use crate::db::{from_json, from_millis, now_millis, to_json};
+use crate::db::{beyond, from_json, from_millis, now_millis, to_json};
 use crate::{HeldEvent, HeldStep, Result, Store, StoreError, limits};
 use bytes::Bytes;
 use mail::Pieces;
@@ -150,8 +150,9 @@ impl Store {
 
     /// By its id or by any beginning of it that only one has.
     pub async fn held_one(&self, id: &str) -> Result<Option<Held>> {
-        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2")
+        let rows = sqlx::query("SELECT id,at,bytes,json FROM held WHERE id>=$1 AND id<$2 LIMIT 2")
             .bind(id)
+            .bind(beyond(id))
             .fetch_all(&self.read)
             .await?;
         match rows.as_slice() {

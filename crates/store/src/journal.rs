@@ -1,6 +1,6 @@
 //! The journal: exactly one entry a journey, and what people ask of it.
 
-use crate::db::{from_json, to_json};
+use crate::db::{beyond, from_json, to_json};
 use crate::{Result, Store, StoreError, limits};
 use serde::{Deserialize, Serialize};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
@@ -257,8 +257,9 @@ impl Store {
 
     /// By its id or by any beginning of it that only one has.
     pub async fn journey(&self, id: &str) -> Result<Option<JourneyEntry>> {
-        let rows = sqlx::query("SELECT id,json FROM journeys WHERE id=$1 OR substr(id,1,length($1))=$1 LIMIT 2")
+        let rows = sqlx::query("SELECT id,json FROM journeys WHERE id>=$1 AND id<$2 LIMIT 2")
             .bind(id)
+            .bind(beyond(id))
             .fetch_all(&self.read)
             .await?;
         match rows.as_slice() {
