@@ -12,6 +12,7 @@ mod kills;
 mod lifecycle;
 mod loop_guard;
 mod notices;
+mod observe;
 mod preview;
 mod promises;
 mod renewal;
