@@ -4,19 +4,19 @@
 //! choose becomes one, or whoever sends the most nonsense would fill the operator's disk; nothing is an address of a
 //! person. docs/operate.md has the table, written by the test below.
 
+mod histogram;
+
 use crate::faults::Fault;
 use crate::log::Log;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use histogram::Histogram;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 use smtp::Reply;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome};
 use tenant::Direction;
@@ -83,82 +83,6 @@ fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::Test => "test",
         AlertKind::Other => "other",
     }
-}
-
-/// From a step that only looks at memory to a return host at the end of its patience.
-const SECONDS: &[f64] = &[
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    f64::INFINITY,
-];
-/// From a notification to the largest message that Exchange Online takes.
-const OCTETS: &[f64] = &[1e3, 1e4, 5e4, 1e5, 5e5, 1e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 1.6e8, f64::INFINITY];
-
-/// Counts below bounds, without a lock. A reader may see a value in one of its numbers and not yet in another.
-#[derive(Clone, Debug)]
-struct Histogram(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    bounds: &'static [f64],
-    counts: Vec<AtomicU64>,
-    /// Whole units: microseconds or octets.
-    sum: AtomicU64,
-    /// So many of them are one unit of the bounds.
-    per_unit: f64,
-}
-
-impl Histogram {
-    fn new(bounds: &'static [f64], per_unit: f64) -> Histogram {
-        let counts = bounds.iter().map(|_| AtomicU64::new(0)).collect();
-        Histogram(Arc::new(Inner { bounds, counts, sum: AtomicU64::new(0), per_unit }))
-    }
-    fn seconds() -> Histogram {
-        Histogram::new(SECONDS, 1e6)
-    }
-    fn octets() -> Histogram {
-        Histogram::new(OCTETS, 1.0)
-    }
-    fn add(&self, value: u64) {
-        let in_bounds = value as f64 / self.0.per_unit;
-        let n = self.0.bounds.partition_point(|bound| *bound < in_bounds);
-        if let Some(count) = self.0.counts.get(n) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.0.sum.fetch_add(value, Ordering::Relaxed);
-    }
-}
-
-impl EncodeMetric for Histogram {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let counts = self.0.counts.iter().map(|c| c.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = self.0.bounds.iter().copied().zip(counts).collect();
-        let sum = self.0.sum.load(Ordering::Relaxed) as f64 / self.0.per_unit;
-        encoder.encode_histogram::<NoLabelSet>(sum, buckets.iter().map(|b| b.1).sum(), &buckets, None)
-    }
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
-    }
-}
-
-impl TypedMetric for Histogram {
-    const TYPE: MetricType = MetricType::Histogram;
 }
 
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;

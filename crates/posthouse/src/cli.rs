@@ -126,9 +126,16 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<AlertsCommand>,
     },
-    /// Check or print configuration.
+    /// Check the configuration and everything it names: certificates, keys, ports, folders, targets.
+    ///
+    /// Exit code 0: `serve` would start; 1: something is wrong, all of it told at once.
+    CheckConfig,
+    /// Print configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The addresses from which Exchange Online sends.
+    #[command(subcommand)]
+    Ranges(RangesCommand),
     /// Run the simulated Microsoft 365 alone.
     Sim(SimArgs),
     /// Connect a simulated tenant and watch real messages make the whole journey.
@@ -393,10 +400,17 @@ pub enum HeldCommand {
 
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Read the configuration and say what is wrong with it.
-    Check,
     /// Print a configuration to start from.
     Example,
+}
+
+#[derive(Subcommand)]
+pub enum RangesCommand {
+    /// Show what a file of ranges holds, and what it would add and remove; changes nothing.
+    Check {
+        /// What Microsoft's endpoint web service answered, or one range a line.
+        file: PathBuf,
+    },
 }
 
 #[derive(Args)]

@@ -4,7 +4,7 @@ use crate::cli::{HeldCommand, SimArgs, TenantCommand};
 use crate::config::Config;
 use crate::{lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use store::{JourneyFilter, Store};
 
@@ -36,33 +36,10 @@ pub async fn asked_to_end() {
     }
 }
 
-pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
-    let store = open(config).await?;
-    let targets = wiring::notify_targets(config)?;
-    control::notify::settle(&targets, &store).await?;
-    let running = gateway::start(wiring::gateway_settings(config)?, store.clone()).await?;
-    tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, "serving");
-    // the control plane beside the gateway: its failure is told and stops no mail
-    let (client, settings) = (wiring::client(config)?, wiring::control_settings(config)?);
-    let mail = tokio::spawn(control::watch_mail(client.clone(), store.clone(), settings.clone()));
-    let watch = tokio::spawn(control::watch(client.clone(), store.clone(), settings, config.watch));
-    let notices = tokio::spawn(control::notify(targets, store.clone()));
-    let follow = tokio::spawn(control::follow(client, store.clone()));
-    if let Some(file) = ready_file {
-        write_ready(
-            &file,
-            &serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "pid": std::process::id()}),
-        )?;
-    }
-    asked_to_end().await;
-    tracing::info!("finishing the journeys that are under way");
-    watch.abort();
-    mail.abort();
-    notices.abort();
-    follow.abort();
-    running.shutdown().await;
-    store.close().await;
-    Ok(())
+/// `+` would be added, `-` removed, against what is in the configuration now.
+pub fn ranges(config: &Config, file: &Path, json: bool) -> Result<()> {
+    let comparison = crate::ranges::compare(&wiring::microsoft_ranges(config)?, crate::ranges::read(file)?);
+    show::print(json, &comparison, || comparison.to_string())
 }
 
 /// The control plane's watch over the gateway, and nothing that carries mail. What it has to tell reaches people although

@@ -2,10 +2,13 @@
 //!
 //! Every complaint names the file, the line, the key and what is expected there.
 
+mod complaint;
 mod notify;
 
+pub use complaint::{ConfigError, ConfigErrors};
 pub use notify::{NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
 
+use complaint::Complaint;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +23,9 @@ pub struct Config {
     pub listen: SocketAddr,
     pub hostname: String,
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// As written here; those of the file come to them.
     pub microsoft_ranges: Vec<IpNet>,
+    pub microsoft_ranges_file: Option<PathBuf>,
     pub microsoft_names: Vec<String>,
     pub egress_address: Option<IpAddr>,
     pub public_address: Option<IpAddr>,
@@ -38,6 +43,32 @@ pub struct Config {
     pub sending_infrastructure: Option<String>,
     pub watch: control::Rhythm,
     pub notify: Vec<NotifyTarget>,
+    /// Where /metrics, /healthz and /readyz are; `None`: nowhere.
+    pub status: Option<SocketAddr>,
+    pub log: LogSettings,
+    /// Where traces go, if anywhere.
+    pub otlp: Option<String>,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// `info`, or directives such as `info,gateway=debug`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 /// Where the per-tenant return certificates come from.
@@ -64,6 +95,35 @@ struct File {
     watch: WatchSection,
     #[serde(default)]
     notify: notify::NotifySection,
+    #[serde(default)]
+    status: StatusSection,
+    #[serde(default)]
+    log: LogSection,
+    #[serde(default)]
+    telemetry: TelemetrySection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct StatusSection {
+    listen: Option<Spanned<String>>,
+}
+
+/// To this machine alone: the page asks nobody who he is.
+const STATUS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LogSection {
+    #[serde(default)]
+    format: LogFormat,
+    level: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TelemetrySection {
+    otlp: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -125,7 +185,9 @@ struct GatewaySection {
     hostname: Spanned<String>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    microsoft_ranges: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    microsoft_ranges: Vec<Spanned<String>>,
+    microsoft_ranges_file: Option<PathBuf>,
     #[serde(default)]
     microsoft_names: Vec<String>,
     egress_address: Option<Spanned<String>>,
@@ -168,7 +230,7 @@ struct DnsSection {
 #[derive(Clone, Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct MicrosoftSection {
-    pub cloud: Option<String>,
+    pub cloud: Option<Spanned<String>>,
     pub login: Option<String>,
     pub graph: Option<String>,
     pub exchange: Option<String>,
@@ -183,177 +245,190 @@ fn smtp_port() -> u16 {
     25
 }
 
-/// A complaint about the file, ready to be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{}: {source}\nsay where the configuration is with --config FILE; `posthouse config example` prints one to start from", file.display())]
-    Unreadable { file: PathBuf, source: std::io::Error },
-    #[error("{}:{line}: {message}", file.display())]
-    Wrong { file: PathBuf, line: usize, message: String },
-}
-
 /// What `posthouse config example` prints; the tests read it back.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 impl Config {
-    pub fn read(file: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-        Config::parse(file, &text)
+    pub fn read(file: &Path) -> Result<Config, ConfigErrors> {
+        match Config::judge(file) {
+            (Some(config), complaints) if complaints.is_empty() => Ok(config),
+            (_, complaints) => Err(ConfigErrors(complaints)),
+        }
     }
 
-    pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
-        let written: File = toml::from_str(text).map_err(|e| Complaint { file, text }.of_toml(&e))?;
-        Complaint { file, text }.check(written)
+    /// Everything that is wrong with the file, and as much of a configuration as there is: with stand-ins for what was
+    /// complained of, good for nothing but looking for more that is wrong.
+    pub fn judge(file: &Path) -> (Option<Config>, Vec<ConfigError>) {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Config::parse(file, &text),
+            Err(source) => (None, vec![ConfigError::Unreadable { file: file.to_owned(), source }]),
+        }
     }
-}
 
-struct Complaint<'a> {
-    file: &'a Path,
-    text: &'a str,
+    fn parse(file: &Path, text: &str) -> (Option<Config>, Vec<ConfigError>) {
+        let complaint = Complaint::about(file, text);
+        let config = complaint.read().map(|written| complaint.check(written));
+        (config, complaint.into_said())
+    }
 }
 
 impl Complaint<'_> {
-    fn at(&self, offset: usize, message: String) -> ConfigError {
-        let line = self.text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1;
-        ConfigError::Wrong { file: self.file.to_owned(), line, message }
-    }
-
-    fn of_toml(&self, error: &toml::de::Error) -> ConfigError {
-        let offset = error.span().map_or(0, |s| s.start);
-        let line = self.text[..offset.min(self.text.len())].rsplit('\n').next().unwrap_or("").len();
-        let whole = self.text[offset.min(self.text.len()) - line.min(offset)..].lines().next().unwrap_or("");
-        let key = whole.split_once('=').map(|(k, _)| k.trim()).filter(|k| !k.is_empty());
-        let message = error.message().trim().replace('\n', " ");
-        let message = match key {
-            Some(key) if !message.contains(&format!("`{key}`")) => format!("key `{key}`: {message}"),
-            _ => message,
-        };
-        self.at(offset, message)
-    }
-
-    fn value<T: std::str::FromStr>(
-        &self,
-        key: &str,
-        value: &Spanned<String>,
-        expected: &str,
-    ) -> Result<T, ConfigError> {
-        value
-            .get_ref()
-            .parse()
-            .map_err(|_| self.at(value.span().start, format!("key `{key}`: \"{}\" is not {expected}", value.get_ref())))
-    }
-
-    fn host_name(&self, key: &str, value: &Spanned<String>) -> Result<String, ConfigError> {
-        let name = value.get_ref().trim_end_matches('.').to_ascii_lowercase();
-        let label =
-            |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if name.contains('.') && name.split('.').all(label) {
-            return Ok(name);
+    fn budget(&self, written: Option<&Spanned<u64>>) -> std::time::Duration {
+        let usual = gateway::limits::JOURNEY_BUDGET;
+        let Some(secs) = written else { return usual };
+        if BUDGET_SECS.contains(secs.get_ref()) {
+            return std::time::Duration::from_secs(*secs.get_ref());
         }
-        Err(self.at(
-            value.span().start,
-            format!(
-                "key `{key}`: \"{}\" is not a host name with at least one dot, e.g. \"gw.example.net\"",
-                value.get_ref()
-            ),
-        ))
+        let (from, to) = (BUDGET_SECS.start(), BUDGET_SECS.end());
+        let text = format!("key `gateway.budget_secs`: {} is not from {from} to {to} seconds", secs.get_ref());
+        self.say(self.at(secs.span().start, text));
+        usual
     }
 
-    fn budget(&self, written: Option<&Spanned<u64>>) -> Result<std::time::Duration, ConfigError> {
-        match written {
-            None => Ok(gateway::limits::JOURNEY_BUDGET),
-            Some(secs) if BUDGET_SECS.contains(secs.get_ref()) => Ok(std::time::Duration::from_secs(*secs.get_ref())),
-            Some(secs) => Err(self.at(
-                secs.span().start,
-                format!(
-                    "key `gateway.budget_secs`: {} is not from {} to {} seconds",
-                    secs.get_ref(),
-                    BUDGET_SECS.start(),
-                    BUDGET_SECS.end()
-                ),
-            )),
-        }
-    }
-
-    fn check(&self, written: File) -> Result<Config, ConfigError> {
+    fn check(&self, written: File) -> Config {
         let (gateway, zone) = (written.gateway, written.zone);
-        let certificate =
-            match (gateway.certificate, gateway.key) {
-                (Some(chain), Some(key)) => Some((chain, key)),
-                (None, None) => None,
-                _ => return Err(self.at(
-                    gateway.hostname.span().start,
-                    "keys `gateway.certificate` and `gateway.key` are expected together: a PEM chain and its PEM key"
-                        .into(),
-                )),
-            };
-        if gateway.microsoft_ranges.get_ref().is_empty() {
-            return Err(self.at(gateway.microsoft_ranges.span().start, "key `gateway.microsoft_ranges`: expected at least one range, e.g. \"40.92.0.0/15\"; an empty list would refuse all mail".into()));
-        }
-        let ranges = gateway.microsoft_ranges.get_ref().iter();
-        let ranges = ranges
-            .map(|r| self.value("gateway.microsoft_ranges", r, "an address range such as \"40.92.0.0/15\""))
-            .collect::<Result<_, _>>()?;
-        let at = written.certificates.span().start;
-        let certificates = written.certificates.into_inner();
-        let issuer = match (certificates.directory, certificates.authority_chain, certificates.authority_key) {
-            (Some(directory), None, None) => Issuer::Directory(directory),
-            (None, Some(chain), Some(key)) => Issuer::Authority { chain, key },
-            _ => return Err(self.at(at, "section `certificates`: expected either `directory` (with <name>.pem and <name>.key for each tenant) or both `authority_chain` and `authority_key`".into())),
-        };
+        let (certificate, ranges) = (self.certificate(&gateway), self.ranges(&gateway));
+        let nowhere = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
         let address = "an address and port such as \"0.0.0.0:25\"";
-        let zone_name = self.host_name("zone.name", &zone.name)?;
+        let ip = |key: &str, written: &Option<Spanned<String>>| -> Option<IpAddr> {
+            written.as_ref().and_then(|v| self.or(self.value(key, v, "an IP address").map(Some), None))
+        };
+        let socket = |key: &str, written: &Option<Spanned<String>>, example: &str| -> Option<SocketAddr> {
+            let expected = format!("an address and port such as \"{example}\"");
+            written.as_ref().and_then(|v| self.or(self.value(key, v, &expected).map(Some), None))
+        };
+        let zone_name = self.or(self.host_name("zone.name", &zone.name), "zone.invalid".into());
         // an empty text says: none
         let or = |written: Option<String>, usual: Option<String>| {
             written.map_or(usual, |w| Some(w).filter(|w| !w.is_empty())).map(|w| w.to_ascii_lowercase())
         };
         let egress = gateway.egress_address.as_ref().map(|v| v.get_ref().clone());
-        Ok(Config {
+        let status = match &written.status.listen {
+            None => Some(STATUS_LISTEN),
+            Some(off) if off.get_ref().is_empty() => None,
+            some => socket("status.listen", some, "127.0.0.1:9464"),
+        };
+        let cloud = self.cloud(&written.microsoft);
+        Config {
+            microsoft_names: if gateway.microsoft_names.is_empty() {
+                crate::clouds::certificate_names(&cloud)
+            } else {
+                gateway.microsoft_names
+            },
             arc_sealer: or(gateway.arc_sealer, Some(zone_name.clone())),
             sending_infrastructure: or(gateway.sending_infrastructure, egress),
             file: self.file.to_owned(),
             data_dir: written.data_dir.into_inner(),
-            listen: self.value("gateway.listen", &gateway.listen, address)?,
-            hostname: self.host_name("gateway.hostname", &gateway.hostname)?,
+            listen: self.or(self.value("gateway.listen", &gateway.listen, address), nowhere),
+            hostname: self.or(self.host_name("gateway.hostname", &gateway.hostname), "gateway.invalid".into()),
             certificate,
             microsoft_ranges: ranges,
-            microsoft_names: if gateway.microsoft_names.is_empty() {
-                vec!["mail.protection.outlook.com".into()]
-            } else {
-                gateway.microsoft_names
-            },
-            egress_address: gateway
-                .egress_address
-                .as_ref()
-                .map(|v| self.value("gateway.egress_address", v, "an IP address"))
-                .transpose()?,
-            public_address: gateway
-                .public_address
-                .as_ref()
-                .map(|v| self.value("gateway.public_address", v, "an IP address"))
-                .transpose()?,
+            microsoft_ranges_file: gateway.microsoft_ranges_file,
+            egress_address: ip("gateway.egress_address", &gateway.egress_address),
+            public_address: ip("gateway.public_address", &gateway.public_address),
             return_port: gateway.return_port,
-            budget: self.budget(gateway.budget_secs.as_ref())?,
+            budget: self.budget(gateway.budget_secs.as_ref()),
             binarymime: gateway.binarymime,
             zone: zone_name,
-            zone_listen: zone
-                .listen
-                .as_ref()
-                .map(|v| self.value("zone.listen", v, "an address and port such as \"0.0.0.0:53\""))
-                .transpose()?,
-            issuer,
-            trusted_roots: certificates.trusted_roots,
-            resolver: written
-                .dns
-                .resolver
-                .as_ref()
-                .map(|v| self.value("dns.resolver", v, "an address and port such as \"127.0.0.1:53\""))
-                .transpose()?,
+            zone_listen: socket("zone.listen", &zone.listen, "0.0.0.0:53"),
+            trusted_roots: written.certificates.get_ref().trusted_roots.clone(),
+            issuer: self.issuer(written.certificates),
+            resolver: socket("dns.resolver", &written.dns.resolver, "127.0.0.1:53"),
             microsoft: written.microsoft,
             watch: written.watch.rhythm(),
-            notify: self.notify(written.notify)?,
-        })
+            notify: self.or(self.notify(written.notify), Vec::new()),
+            status,
+            log: LogSettings { format: written.log.format, level: self.level(written.log.level) },
+            otlp: self.otlp(written.telemetry.otlp),
+        }
+    }
+
+    fn cloud(&self, microsoft: &MicrosoftSection) -> String {
+        let Some(written) = &microsoft.cloud else { return "global".into() };
+        if m365::Cloud::named(written.get_ref()).is_none() {
+            self.say(self.at(
+                written.span().start,
+                format!(
+                    "key `microsoft.cloud`: \"{}\" is not \"global\", \"us-gov-high\", \"us-dod\" or \"china\"",
+                    written.get_ref()
+                ),
+            ));
+        }
+        written.get_ref().clone()
+    }
+
+    fn certificate(&self, gateway: &GatewaySection) -> Option<(PathBuf, PathBuf)> {
+        match (gateway.certificate.clone(), gateway.key.clone()) {
+            (Some(chain), Some(key)) => Some((chain, key)),
+            (None, None) => None,
+            _ => {
+                self.say(self.at(
+                    gateway.hostname.span().start,
+                    "keys `gateway.certificate` and `gateway.key` are expected together: a PEM chain and its PEM key"
+                        .into(),
+                ));
+                None
+            }
+        }
+    }
+
+    fn ranges(&self, gateway: &GatewaySection) -> Vec<IpNet> {
+        let mut ranges = Vec::new();
+        for written in &gateway.microsoft_ranges {
+            match self.value("gateway.microsoft_ranges", written, "an address range such as \"40.92.0.0/15\"") {
+                Ok(range) => ranges.push(range),
+                Err(e) => self.say(e),
+            }
+        }
+        if gateway.microsoft_ranges.is_empty() && gateway.microsoft_ranges_file.is_none() {
+            self.say(self.at(
+                gateway.listen.span().start,
+                format!(
+                    "key `gateway.microsoft_ranges`: nothing says from where Exchange Online sends; download {} and name the file under `gateway.microsoft_ranges_file`, or write the ranges here",
+                    crate::ranges::SERVICE
+                ),
+            ));
+        }
+        ranges
+    }
+
+    fn issuer(&self, written: Spanned<CertificateSection>) -> Issuer {
+        let at = written.span().start;
+        let certificates = written.into_inner();
+        match (certificates.directory, certificates.authority_chain, certificates.authority_key) {
+            (Some(directory), None, None) => Issuer::Directory(directory),
+            (None, Some(chain), Some(key)) => Issuer::Authority { chain, key },
+            _ => {
+                self.say(self.at(at, "section `certificates`: expected either `directory` (with <name>.pem and <name>.key for each tenant) or both `authority_chain` and `authority_key`".into()));
+                Issuer::Directory(PathBuf::new())
+            }
+        }
+    }
+
+    fn level(&self, written: Option<Spanned<String>>) -> String {
+        let Some(written) = written else { return LogSettings::default().level };
+        if tracing_subscriber::EnvFilter::try_new(written.get_ref()).is_err() {
+            self.say(self.at(
+                written.span().start,
+                format!(
+                    "key `log.level`: \"{}\" is not a level such as \"info\", or levels of parts such as \"info,gateway=debug\"",
+                    written.get_ref()
+                ),
+            ));
+        }
+        written.into_inner()
+    }
+
+    fn otlp(&self, written: Option<Spanned<String>>) -> Option<String> {
+        let written = written.filter(|w| !w.get_ref().is_empty())?;
+        let right = reqwest::Url::parse(written.get_ref()).is_ok_and(|u| matches!(u.scheme(), "http" | "https"));
+        let problem = match (right, cfg!(feature = "otlp")) {
+            (false, _) => "is not an address such as \"http://127.0.0.1:4318/v1/traces\"",
+            (true, false) => "cannot be used: this posthouse was built without the feature `otlp`",
+            (true, true) => return Some(written.into_inner()),
+        };
+        self.say(self.at(written.span().start, format!("key `telemetry.otlp`: \"{}\" {problem}", written.get_ref())));
+        None
     }
 }
 
@@ -363,18 +438,18 @@ mod tests {
     use super::*;
 
     fn complaint(change: impl Fn(&str) -> String) -> String {
-        match Config::parse(Path::new("posthouse.toml"), &change(EXAMPLE)) {
-            Ok(_) => "accepted".into(),
-            Err(e) => e.to_string(),
-        }
+        let (_, complaints) = Config::parse(Path::new("posthouse.toml"), &change(EXAMPLE));
+        if complaints.is_empty() { "accepted".into() } else { ConfigErrors(complaints).to_string() }
     }
 
     #[test]
     fn the_example_is_accepted() {
-        let config = Config::parse(Path::new("posthouse.toml"), EXAMPLE).unwrap();
+        let (config, complaints) = Config::parse(Path::new("posthouse.toml"), EXAMPLE);
+        assert!(complaints.is_empty(), "{complaints:?}");
+        let config = config.unwrap();
         assert_eq!((config.hostname.as_str(), config.binarymime), ("gw.posthouse.example", false));
         let on = EXAMPLE.replace("# binarymime = false", "binarymime = true");
-        assert!(Config::parse(Path::new("posthouse.toml"), &on).unwrap().binarymime);
+        assert!(Config::parse(Path::new("posthouse.toml"), &on).0.unwrap().binarymime);
     }
 
     #[test]
@@ -388,6 +463,22 @@ mod tests {
             ("a missing section", complaint(|t| t.replace("[zone]", "[zones]"))),
             ("not toml", complaint(|t| t.replace("[zone]", "[zone"))),
             ("no issuer", complaint(|t| t.replace("directory =", "trusted_roots ="))),
+            ("no ranges", complaint(|t| t.replace("microsoft_ranges = [", "microsoft_ranges = [] # ["))),
+            ("a wrong level", complaint(|t| t.replace("# level = \"info\"", "level = \"info=loud=1\""))),
+            ("a wrong format", complaint(|t| t.replace("# format = \"text\"", "format = \"xml\" #"))),
+            ("not a cloud", complaint(|t| t.replace("# cloud = \"global\" |", "cloud = \"mars\" #"))),
+            ("nothing like a key", complaint(|t| t.replace("return_port = 25", "colour = \"blue\""))),
+            ("a missing key", complaint(|t| t.replace("hostname = \"gw.posthouse.example\"", ""))),
+            (
+                "everything at once",
+                complaint(|t| {
+                    t.replace("return_port = 25", "retrun_port = 25")
+                        .replace("0.0.0.0:53", "everywhere")
+                        .replace("40.92.0.0/15", "40.92.0.0/95")
+                        .replace("every_secs = 300", "every_secs = \"often\"")
+                        .replace("feed_secs", "fed_secs")
+                }),
+            ),
             ("half a certificate", complaint(|t| t.replace("return_port = 25", "certificate = \"a.pem\""))),
         ];
         let text = cases.iter().fold(String::new(), |all, (what, said)| format!("{all}{what}: {said}\n"));

@@ -1,7 +1,9 @@
 //! The binary: configuration, wiring, subcommands; nothing else.
 
 mod alerts;
+mod check;
 mod cli;
+mod clouds;
 mod commands;
 mod config;
 mod demo;
@@ -9,26 +11,25 @@ mod directory;
 mod fleet;
 mod ledger;
 mod lifecycle;
+mod logging;
+mod ranges;
+mod reload;
+mod running;
+mod serve;
 mod show;
 mod status;
+#[cfg(feature = "otlp")]
+mod traces;
 mod wiring;
 
 use clap::Parser;
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, RangesCommand};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // law of the crypto provider: exactly one, installed before anything speaks TLS
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let quiet = if matches!(cli.command, Command::Serve { .. } | Command::Watchdog | Command::Sim(_)) {
-        "info,hickory_server=warn"
-    } else {
-        "error,hickory_server=off"
-    };
-    let filter = EnvFilter::try_from_env("POSTHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -47,16 +48,31 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.json;
+    // serving tells what it does; whoever gives a command sees its answer
+    match &cli.command {
+        Command::Serve { .. } | Command::Watchdog => {}
+        Command::Sim(_) => drop(logging::begin(&config::LogSettings::default(), None)?),
+        _ => logging::begin_quietly(),
+    }
     match cli.command {
         Command::Config(ConfigCommand::Example) => print!("{}", config::EXAMPLE),
         Command::Sim(args) => commands::sim(args).await?,
         Command::Demo(args) => return demo::run(args).await,
+        Command::CheckConfig => return check::command(&cli.config, json).await,
+        Command::Serve { ready_file } => {
+            let config = config::Config::read(&cli.config)?;
+            let logging = logging::begin(&config.log, config.otlp.as_deref())?;
+            return serve::serve(config, &logging, ready_file).await;
+        }
+        Command::Watchdog => {
+            let config = config::Config::read(&cli.config)?;
+            let _logging = logging::begin(&config.log, config.otlp.as_deref())?;
+            commands::watchdog(&config).await?;
+        }
         other => {
             let config = config::Config::read(&cli.config)?;
             match other {
-                Command::Config(_) => println!("{} is right", cli.config.display()),
-                Command::Serve { ready_file } => commands::serve(&config, ready_file).await?,
-                Command::Watchdog => commands::watchdog(&config).await?,
+                Command::Ranges(RangesCommand::Check { file }) => commands::ranges(&config, &file, json)?,
                 Command::Tenant(command) => return commands::tenant(&config, command, json).await,
                 Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
@@ -73,7 +89,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Held(command) => commands::held(&config, command, json).await?,
                 Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
-                Command::Sim(_) | Command::Demo(_) => {}
+                Command::Sim(_)
+                | Command::Demo(_)
+                | Command::Config(_)
+                | Command::CheckConfig
+                | Command::Serve { .. }
+                | Command::Watchdog => {}
             }
         }
     }

@@ -59,7 +59,7 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         key_pem,
         roots: mail_roots(config)?,
         microsoft_names: config.microsoft_names.clone(),
-        microsoft_ranges: config.microsoft_ranges.clone(),
+        microsoft_ranges: microsoft_ranges(config)?,
         resolver: config.resolver,
         return_port: config.return_port,
         binarymime: config.binarymime,
@@ -71,11 +71,20 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
     })
 }
 
+/// What is written and what stands in the file, together.
+pub fn microsoft_ranges(config: &Config) -> Result<Vec<ipnet::IpNet>> {
+    let mut ranges = config.microsoft_ranges.clone();
+    if let Some(file) = &config.microsoft_ranges_file {
+        ranges.extend(crate::ranges::read(file).context("gateway.microsoft_ranges_file")?);
+    }
+    Ok(ranges)
+}
+
 /// Microsoft's addresses: those of the named cloud, each of which the operator may replace for rehearsals. The scopes
 /// of tokens stay those of the cloud.
 pub fn client(config: &Config) -> Result<m365::Client> {
     let section = &config.microsoft;
-    let name = section.cloud.as_deref().unwrap_or("global");
+    let name = section.cloud.as_ref().map_or("global", |c| c.get_ref());
     let mut cloud = m365::Cloud::named(name)
         .ok_or_else(|| anyhow!("microsoft.cloud is \"{name}\"; expected global, us-gov-high, us-dod or china"))?;
     for (base, written) in [
@@ -122,7 +131,7 @@ pub fn notify_targets(config: &Config) -> Result<Vec<control::notify::Target>> {
     config.notify.iter().map(|target| notify_target(config, target)).collect()
 }
 
-fn notify_target(config: &Config, target: &NotifyTarget) -> Result<control::notify::Target> {
+pub fn notify_target(config: &Config, target: &NotifyTarget) -> Result<control::notify::Target> {
     use control::notify::{MailTarget, SyslogTarget, Target, Way, WebhookTarget};
     let way = match &target.way {
         NotifyWay::Webhook { url, secret, roots } => {

@@ -104,14 +104,6 @@ fn nothing_of_a_message_becomes_a_label() {
 }
 
 #[test]
-fn a_value_is_counted_below_the_first_bound_that_it_does_not_exceed() {
-    let histogram = Histogram::new(&[1.0, 10.0, f64::INFINITY], 10.0);
-    [5, 10, 15, 100, 110].iter().for_each(|tenths| histogram.add(*tenths));
-    let counts: Vec<u64> = histogram.0.counts.iter().map(|c| c.load(Ordering::Relaxed)).collect();
-    assert_eq!((counts, histogram.0.sum.load(Ordering::Relaxed)), (vec![2, 2, 1], 240));
-}
-
-#[test]
 fn a_tenant_that_is_gone_is_said_nothing_of() {
     let metrics = filled();
     let now = |tenants: &[&str]| Now { held: tenants.iter().map(|t| ((*t).to_owned(), 1)).collect(), ..Now::default() };

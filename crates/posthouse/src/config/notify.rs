@@ -1,6 +1,7 @@
 //! `[notify]`: who is told of alerts. Addresses of webhooks and secrets are quoted in no complaint.
 
-use super::{Complaint, ConfigError};
+use super::ConfigError;
+use super::complaint::Complaint;
 use control::notify::SyslogAddress;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -96,16 +97,19 @@ fn host_port(text: &str) -> Option<(String, u16)> {
 
 impl Complaint<'_> {
     pub(super) fn notify(&self, written: NotifySection) -> Result<Vec<NotifyTarget>, ConfigError> {
-        let least = self.least(written.least.as_ref(), Severity::Medium)?;
+        let least = self.or(self.least(written.least.as_ref(), Severity::Medium), Severity::Medium);
         let mut targets: Vec<(usize, NotifyTarget)> = Vec::new();
         for w in written.webhook {
-            targets.push((w.url.span().start, self.webhook(w, least)?));
+            let at = w.url.span().start;
+            targets.extend(self.or(self.webhook(w, least).map(|t| Some((at, t))), None));
         }
         for s in written.syslog {
-            targets.push((s.address.span().start, self.syslog(s, least)?));
+            let at = s.address.span().start;
+            targets.extend(self.or(self.syslog(s, least).map(|t| Some((at, t))), None));
         }
         for m in written.mail {
-            targets.push((m.from.span().start, self.mail(m, least)?));
+            let at = m.from.span().start;
+            targets.extend(self.or(self.mail(m, least).map(|t| Some((at, t))), None));
         }
         let mut names = std::collections::BTreeSet::new();
         for (at, target) in &targets {
@@ -231,7 +235,10 @@ mod tests {
     use std::path::Path;
 
     fn with(section: &str) -> Result<Config, String> {
-        Config::parse(Path::new("posthouse.toml"), &format!("{EXAMPLE}\n{section}")).map_err(|e| e.to_string())
+        match Config::parse(Path::new("posthouse.toml"), &format!("{EXAMPLE}\n{section}")) {
+            (Some(config), complaints) if complaints.is_empty() => Ok(config),
+            (_, complaints) => Err(complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
     }
 
     /// The commented example, its comment signs taken off.
@@ -240,7 +247,9 @@ mod tests {
         let (before, notify) = EXAMPLE.split_once("# [notify]").unwrap();
         let uncommented = notify.lines().map(|l| l.strip_prefix("# ").filter(|l| l.contains(['=', '['])).unwrap_or(""));
         let text = format!("{before}[notify]\n{}", uncommented.collect::<Vec<_>>().join("\n"));
-        let config = Config::parse(Path::new("posthouse.toml"), &text).unwrap();
+        let (config, complaints) = Config::parse(Path::new("posthouse.toml"), &text);
+        assert!(complaints.is_empty(), "{complaints:?}");
+        let config = config.unwrap();
         let names: Vec<_> = config.notify.iter().map(|t| t.name.as_str()).collect();
         assert_eq!(
             names,

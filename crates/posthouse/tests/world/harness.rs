@@ -20,6 +20,21 @@ impl Process {
     pub fn id(&self) -> u32 {
         self.0.id()
     }
+    /// `TERM`, `HUP` …
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+    /// Its exit code, once it has ended.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        let mut code = None;
+        until("the end of the process", async || {
+            code = self.0.try_wait().unwrap();
+            code.is_some()
+        })
+        .await;
+        code.and_then(|c| c.code())
+    }
     /// SIGKILL, as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.0.kill();
@@ -208,7 +223,27 @@ impl World {
         self.gateway.kill();
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_posthouse")]);
-        self.gateway = serve_by(command, &self.config).await;
+        command.args(serve_command(&self.config).get_args()).env("POSTHOUSE_LOG", "error");
+        self.gateway = begun(command, &self.config).await;
+    }
+
+    /// The gateway again, as its configuration says, with what it tells in a file.
+    #[allow(dead_code)]
+    pub async fn restart_gateway_telling(&mut self, log: &Path) {
+        self.gateway.kill();
+        let log = std::fs::File::create(log).unwrap();
+        let mut command = serve_command(&self.config);
+        command.env_remove("POSTHOUSE_LOG").stderr(log);
+        self.gateway = begun(command, &self.config).await;
+    }
+
+    /// A page of the gateway for machines: its status and text.
+    #[allow(dead_code)]
+    pub async fn page(&self, path: &str) -> (u16, String) {
+        let ready: Value =
+            serde_json::from_slice(&std::fs::read(self.config.with_file_name("gateway.json")).unwrap()).unwrap();
+        let answer = reqwest::get(format!("http://{}{path}", ready["status"].as_str().unwrap())).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     pub fn tenant_id(&self, n: usize) -> String {
@@ -216,24 +251,23 @@ impl World {
     }
 }
 
-async fn serve(config: &Path) -> Process {
-    serve_by(posthouse(), config).await
+fn serve_command(config: &Path) -> Command {
+    let mut command = posthouse();
+    command.arg("--config").arg(config).args(["serve", "--ready-file"]).arg(config.with_file_name("gateway.json"));
+    command.env("POSTHOUSE_LOG", "error");
+    command
 }
 
-async fn serve_by(mut command: Command, config: &Path) -> Process {
+async fn begun(mut command: Command, config: &Path) -> Process {
     let ready_file = config.with_file_name("gateway.json");
     let _ = std::fs::remove_file(&ready_file);
-    let child = command
-        .arg("--config")
-        .arg(config)
-        .args(["serve", "--ready-file"])
-        .arg(&ready_file)
-        .env("POSTHOUSE_LOG", "error")
-        .spawn()
-        .unwrap();
-    let process = Process(child);
+    let process = Process(command.spawn().unwrap());
     ready(&ready_file).await;
     process
+}
+
+async fn serve(config: &Path) -> Process {
+    begun(serve_command(config), config).await
 }
 
 fn find(event: &Value, key: &str) -> Option<String> {
@@ -250,7 +284,7 @@ fn configuration(dir: &Path, endpoints: &Value, gateway_port: u16, dns_port: u16
     let return_port = at("smtp_mx").rsplit(':').next().unwrap().to_owned();
     let (dir, ca) = (dir.display(), at("ca_file"));
     format!(
-        "data_dir = \"{dir}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway_port}\"\nhostname = \"{HOSTNAME}\"\nmicrosoft_ranges = [\"127.0.40.0/24\"]\negress_address = \"127.0.50.1\"\nreturn_port = {return_port}\n[zone]\nname = \"{ZONE}\"\nlisten = \"127.0.0.1:{dns_port}\"\n[certificates]\nauthority_chain = \"{dir}/authority.pem\"\nauthority_key = \"{dir}/authority.key\"\ntrusted_roots = \"{ca}\"\n[dns]\nresolver = \"{}\"\n[microsoft]\nlogin = \"{}\"\ngraph = \"{}\"\nexchange = \"{}\"\nactivity = \"{}\"\nroots = \"{ca}\"\n[watch]\nevery_secs = 3600\n",
+        "data_dir = \"{dir}/data\"\n[gateway]\nlisten = \"127.0.0.1:{gateway_port}\"\nhostname = \"{HOSTNAME}\"\nmicrosoft_ranges = [\"127.0.40.0/24\"]\negress_address = \"127.0.50.1\"\nreturn_port = {return_port}\n[zone]\nname = \"{ZONE}\"\nlisten = \"127.0.0.1:{dns_port}\"\n[certificates]\nauthority_chain = \"{dir}/authority.pem\"\nauthority_key = \"{dir}/authority.key\"\ntrusted_roots = \"{ca}\"\n[dns]\nresolver = \"{}\"\n[microsoft]\nlogin = \"{}\"\ngraph = \"{}\"\nexchange = \"{}\"\nactivity = \"{}\"\nroots = \"{ca}\"\n[status]\nlisten = \"127.0.0.1:0\"\n[watch]\nevery_secs = 3600\n",
         at("dns"),
         at("login"),
         at("graph"),

@@ -13,6 +13,7 @@ mod ledger;
 mod lifecycle;
 mod loop_guard;
 mod notices;
+mod observe;
 mod preview;
 mod promises;
 mod renewal;
