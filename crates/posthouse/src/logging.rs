@@ -1,6 +1,7 @@
 //! Log lines: to standard error, as text or JSON. Every line of a journey stands in the span `journey` with its id.
 
 use crate::config::{LogFormat, LogSettings};
+use std::io::IsTerminal;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -21,7 +22,8 @@ fn filter(level: &str) -> EnvFilter {
 /// `_otlp`: where traces go; only a build with the feature reads it.
 pub fn begin(settings: &LogSettings, _otlp: Option<&str>) -> anyhow::Result<Logging> {
     let (filter, level) = reload::Layer::new(filter(&settings.level));
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // a file or a journal has no use for colours
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match settings.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed(),
