@@ -190,6 +190,8 @@ login = "https://127.0.0.1:9"
 graph = "https://127.0.0.1:9"
 exchange = "https://127.0.0.1:9"
 activity = "https://127.0.0.1:9"
+[status]
+listen = ""
 [watch]
 every_secs = 86400
 feed_secs = 86400
