@@ -63,6 +63,9 @@ microsoft_ranges = ["127.0.40.0/24"]
 egress_address = "127.0.50.1"
 return_port = {port}
 
+[status]
+listen = "127.0.0.1:0"
+
 [zone]
 name = "{ZONE}"
 listen = "127.0.0.1:0"
