@@ -32,6 +32,10 @@ fn contoso() -> Tenant {
     }
 }
 
+fn pieces(raw: &'static [u8]) -> mail::Pieces {
+    bytes::Bytes::from_static(raw).into()
+}
+
 fn hold(key: &str) -> NewHold {
     NewHold {
         tenant: ID,
@@ -112,9 +116,9 @@ async fn what_is_held_is_there_after_a_restart_and_only_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).await.unwrap();
     let raw = b"anything\0at all\r\n";
-    let id = store.hold(&hold("k"), raw).await.unwrap();
-    assert_eq!(store.hold(&hold("k"), raw).await.unwrap(), id, "a second try stores nothing twice");
-    let other = store.hold(&hold("l"), b"other").await.unwrap();
+    let id = store.hold(&hold("k"), &pieces(raw)).await.unwrap();
+    assert_eq!(store.hold(&hold("k"), &pieces(raw)).await.unwrap(), id, "a second try stores nothing twice");
+    let other = store.hold(&hold("l"), &pieces(b"other")).await.unwrap();
     store.close().await;
     let store = Store::open(dir.path()).await.unwrap();
     assert_eq!(store.held(Some(ID)).await.unwrap().len(), 2);
@@ -251,7 +255,7 @@ async fn a_forgotten_tenant_leaves_its_mail_and_its_story() {
     };
     store.put_zone_record(&record).await.unwrap();
     assert_eq!(store.zone_records("contoso.CONNECT.example.").await.unwrap().len(), 1);
-    store.hold(&hold("k"), b"x").await.unwrap();
+    store.hold(&hold("k"), &pieces(b"x")).await.unwrap();
     store.put_journey(&journey("01-a", "x@y")).await.unwrap();
     store.delete_tenant(ID).await.unwrap();
     assert!(store.tenants().await.unwrap().is_empty());
@@ -271,7 +275,7 @@ async fn two_processes_write_at_the_same_time() {
     let write = async |store: &Store, who: &str| {
         for n in 0..100 {
             store.put_journey(&journey(&format!("{who}-{n}"), "x@y")).await.unwrap();
-            store.hold(&hold(&format!("{who}-{n}")), b"x").await.unwrap();
+            store.hold(&hold(&format!("{who}-{n}")), &pieces(b"x")).await.unwrap();
         }
     };
     tokio::join!(write(&one, "one"), write(&two, "two"));
