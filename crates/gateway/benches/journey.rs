@@ -175,6 +175,7 @@ async fn world() -> World {
         public_address: None,
         zone: ZONE.into(),
         dns_listen: Some(port),
+        arc: None,
     };
     let running = gateway::start(settings, store.clone()).await.unwrap();
     World { gateway: running.smtp_address, sink, authority, raw, store, _dir: dir, _running: running }

@@ -10,6 +10,8 @@ pub(crate) struct Decided {
     pub decision: Decision,
     /// False when the tenant chose to have passed what could not be judged.
     pub judged: bool,
+    /// Something was found that did not hold it, or nobody could look.
+    pub is_suspicious: bool,
 }
 
 pub(crate) fn decide(
@@ -19,9 +21,11 @@ pub(crate) fn decide(
 ) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
     match findings {
-        Ok(findings) => {
-            Ok(Decided { decision: verdict::decide(&findings, policy, attributed.direction), judged: true })
-        }
+        Ok(findings) => Ok(Decided {
+            decision: verdict::decide(&findings, policy, attributed.direction),
+            judged: true,
+            is_suspicious: !findings.is_empty(),
+        }),
         Err(fault) => match fault.consequence(policy) {
             Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
             Consequence::PassUnjudged => Ok(Decided {
@@ -30,6 +34,7 @@ pub(crate) fn decide(
                     reasons: vec!["not judged: the inspection failed".into()],
                 },
                 judged: false,
+                is_suspicious: true,
             }),
         },
     }

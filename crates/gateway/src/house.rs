@@ -1,5 +1,6 @@
 //! What every journey shares: settings, store, tenants, resolvers, connections back.
 
+use crate::arc::ArcKey;
 use crate::hand_back::Connections;
 use crate::limits;
 use crate::serve::{GatewayError, Settings};
@@ -20,6 +21,8 @@ pub(crate) struct House {
     pub(crate) resolver: TokioResolver,
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
+    /// Without it no content is edited.
+    pub(crate) arc: Option<ArcKey>,
     pub(crate) journeys: Semaphore,
     pub(crate) octets_under_way: AtomicUsize,
 }
@@ -62,7 +65,9 @@ impl House {
         let (config, options) = smtp::resolver::name_servers(settings.resolver).map_err(GatewayError::Resolver)?;
         let authenticator =
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
+        let arc = settings.arc.as_ref().map(ArcKey::new).transpose().map_err(GatewayError::ArcKey)?;
         Ok(Arc::new(House {
+            arc,
             tenants: Tenants::new(settings.roots.clone()),
             settings,
             store,

@@ -14,6 +14,8 @@ mod inspect;
 mod parse;
 mod receive;
 
+mod arc;
+mod edits;
 mod ended;
 mod faults;
 mod house;
@@ -26,5 +28,6 @@ mod serve;
 mod tenants;
 mod zone;
 
+pub use arc::{ArcKey, ArcSettings};
 pub use release::release;
 pub use serve::{GatewayError, Running, Settings, start};

@@ -35,6 +35,7 @@ impl Log {
             anomalies: Vec::new(),
             findings: Vec::new(),
             decision: None,
+            edits: Vec::new(),
             outcome: Outcome::Deferred,
             reply: String::new(),
             returned: None,

@@ -1,5 +1,6 @@
 //! Starting and ending: sockets, the DNS of the connector zone, and the retries of what was refused.
 
+use crate::arc::ArcSettings;
 use crate::house::House;
 use crate::receive::Session;
 use crate::{limits, release, replies, zone};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub public_address: Option<IpAddr>,
     pub zone: String,
     pub dns_listen: Option<SocketAddr>,
+    /// With what edited messages are sealed; without it none is edited.
+    pub arc: Option<ArcSettings>,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.
@@ -47,6 +50,8 @@ pub enum GatewayError {
     ListenDns { address: SocketAddr, source: std::io::Error },
     #[error("the gateway's own certificate: {0}")]
     Certificate(#[from] smtp::tls::TlsError),
+    #[error("gateway.arc_key: {0}")]
+    ArcKey(String),
     #[error("dns.resolver: {0}")]
     Resolver(String),
     #[error("store: {0}")]

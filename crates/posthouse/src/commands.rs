@@ -2,7 +2,7 @@
 
 use crate::cli::{HeldCommand, SimArgs, TenantCommand};
 use crate::config::Config;
-use crate::{lifecycle, show, wiring};
+use crate::{edits, lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +34,16 @@ pub async fn asked_to_end() {
         _ = tokio::signal::ctrl_c() => {}
         () = terminate => {}
     }
+}
+
+/// `config check`, with what somebody still has to publish.
+pub fn checked(config: &Config) -> Result<()> {
+    let key = wiring::arc_key(config)?;
+    println!("{} is right", config.file.display());
+    if let Some(key) = key.filter(|key| !key.record_name.ends_with(&format!(".{}", config.zone))) {
+        println!("publish for the ARC seals, as TXT at {}:\n{}", key.record_name, key.record);
+    }
+    Ok(())
 }
 
 pub async fn serve(config: &Config, ready_file: Option<PathBuf>) -> Result<()> {
@@ -115,6 +125,7 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
         TenantCommand::Apply { file, ring, yes } => {
             return crate::fleet::apply(config, &store, &file, ring.as_deref(), yes, json).await;
         }
+        TenantCommand::Edits { tenant, wish } => edits::edits(config, &store, &tenant, wish, json).await?,
         other => return lifecycle::tenant(&store, other, json).await,
     }
     Ok(ExitCode::SUCCESS)

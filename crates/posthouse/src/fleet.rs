@@ -3,7 +3,7 @@
 
 use crate::cli::Stage;
 use crate::config::Config;
-use crate::{lifecycle, show, wiring};
+use crate::{edits, lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
 use control::Plan;
 use serde::Deserialize;
@@ -36,6 +36,7 @@ struct Entry {
     self_heal: Option<bool>,
     when_unjudged: Option<WhenUnjudged>,
     only_note: Option<Vec<String>>,
+    edits: Option<edits::Wish>,
 }
 
 impl File {
@@ -67,7 +68,7 @@ impl File {
 }
 
 /// The tenant with what the entry wishes; nothing is written down yet.
-async fn wished(store: &Store, entry: &Entry) -> Result<Tenant> {
+async fn wished(config: &Config, store: &Store, entry: &Entry) -> Result<Tenant> {
     let mut tenant = wiring::find_tenant(store, &entry.name).await?;
     let rollout = &mut tenant.rollout;
     rollout.inbound = entry.inbound.map_or(rollout.inbound, lifecycle::stage);
@@ -82,6 +83,9 @@ async fn wished(store: &Store, entry: &Entry) -> Result<Tenant> {
     policy.self_heal = entry.self_heal.unwrap_or(policy.self_heal);
     policy.when_unjudged = entry.when_unjudged.unwrap_or(policy.when_unjudged);
     policy.only_note = entry.only_note.clone().unwrap_or_else(|| policy.only_note.clone());
+    if let Some(wish) = &entry.edits {
+        policy.edits = wish.on(&policy.edits, config).with_context(|| format!("tenant {}", entry.name))?;
+    }
     match tenant.rollout.wrong() {
         Some(wrong) => bail!("tenant {}: {wrong}", entry.name),
         None => Ok(tenant),
@@ -124,7 +128,7 @@ pub async fn apply(
 
 /// The plan of one tenant; carried out where that was said.
 async fn one(config: &Config, store: &Store, entry: &Entry, yes: bool, json: bool) -> Result<Plan> {
-    let tenant = wished(store, entry).await?;
+    let tenant = wished(config, store, entry).await?;
     let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
     let plan = control::plan_wish(&tenant, &client, store, &settings).await?;
     if !json {

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod demo;
 mod directory;
+mod edits;
 mod fleet;
 mod lifecycle;
 mod show;
@@ -53,7 +54,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         other => {
             let config = config::Config::read(&cli.config)?;
             match other {
-                Command::Config(_) => println!("{} is right", cli.config.display()),
+                Command::Config(_) => commands::checked(&config)?,
                 Command::Serve { ready_file } => commands::serve(&config, ready_file).await?,
                 Command::Tenant(command) => return commands::tenant(&config, command, json).await,
                 Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,

@@ -62,6 +62,9 @@ pub struct JourneyEntry {
     pub anomalies: Vec<String>,
     pub findings: Vec<verdict::Finding>,
     pub decision: Option<verdict::Decision>,
+    /// What was changed in it, and what was not and why.
+    #[serde(default)]
+    pub edits: Vec<String>,
     pub outcome: Outcome,
     /// What Exchange Online heard from us.
     pub reply: String,

@@ -68,6 +68,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         anomalies: vec![],
         findings: vec![],
         decision: None,
+        edits: Vec::new(),
         outcome: Outcome::HandedBack,
         reply: "250".into(),
         returned: None,

@@ -79,6 +79,8 @@ pub struct Policy {
     pub exchange_rights: ExchangeRights,
     /// A second application, with rights over mailboxes, is there to take bad mail back out of them.
     pub post_delivery: bool,
+    /// What is changed in mail that passes.
+    pub edits: crate::Edits,
 }
 
 /// By what right our application runs Exchange cmdlets.
