@@ -48,6 +48,7 @@ fn demo(args: &[String]) -> Result<(), String> {
 
 fn test(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
+    have_dkimpy()?;
     cargo(&["test", "--workspace", CARGO_FLAG], args)
 }
 
@@ -103,18 +104,33 @@ fn have_c_compiler() -> Result<(), String> {
     have_program("cc", "gcc")
 }
 
-/// Installs the Debian package that holds `program` when it is missing and we may.
+/// Another implementation verifies what we sign, and another parser reads what we edit (docs/edits.md).
+fn have_dkimpy() -> Result<(), String> {
+    // Debian's own interpreter, for which the packages are, whatever other one comes first in the path
+    let python = env::var("POSTHOUSE_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".into());
+    let imports = Command::new(&python).args(["-c", "import dkim, dns, nacl"]).output();
+    if imports.is_ok_and(|o| o.status.success()) {
+        return Ok(());
+    }
+    install("dkimpy", &["python3", "python3-dkim", "python3-dnspython", "python3-nacl"])
+}
+
 fn have_program(program: &str, package: &str) -> Result<(), String> {
     if Command::new(program).arg("--version").output().is_ok() {
         return Ok(());
     }
+    install(program, &[package])
+}
+
+/// Installs Debian packages for what is missing, when we may.
+fn install(program: &str, packages: &[&str]) -> Result<(), String> {
     let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
     if !root {
-        return Err(format!("`{program}` is needed; install it with: apt-get install {package}"));
+        return Err(format!("`{program}` is needed; install it with: apt-get install {}", packages.join(" ")));
     }
-    eprintln!("xtask: `{program}` is missing: installing the Debian package {package}");
+    eprintln!("xtask: `{program}` is missing: installing from Debian: {}", packages.join(" "));
     run(Command::new("apt-get").args(["update", "-q"]))?;
-    if package == "postfix" {
+    if packages.contains(&"postfix") {
         // with a configuration of its own it would start and listen on port 25
         let preset = "echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections";
         run(Command::new("sh").args(["-c", preset]))?;
@@ -122,7 +138,7 @@ fn have_program(program: &str, package: &str) -> Result<(), String> {
     let mut install = Command::new("apt-get");
     // run level 1: what is installed is not started (invoke-rc.d(8))
     install.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
-    run(install.args(["install", "-qy", "--no-install-recommends", package]))
+    run(install.args(["install", "-qy", "--no-install-recommends"]).args(packages))
 }
 
 fn cargo(args: &[&str], more: &[String]) -> Result<(), String> {

@@ -177,6 +177,7 @@ async fn world() -> World {
         zone: ZONE.into(),
         dns_listen: Some(port),
         budget: std::time::Duration::from_secs(20),
+        arc: None,
     };
     let running = gateway::start(settings, store.clone()).await.unwrap();
     World { gateway: running.smtp_address, sink, authority, raw, store, _dir: dir, _running: running }

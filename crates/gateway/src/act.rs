@@ -1,8 +1,10 @@
 //! Step 7: the decision is carried out. Held: stored durably, before anybody is told so. Passed: our own fields on
-//! top, everything below them as it came (house law: bytes that we did not decide to change come back identical).
+//! top, the edits that the tenant wants (docs/edits.md), everything else as it came (house law: bytes that we did not
+//! decide to change come back identical).
 
 use crate::attribute::Attributed;
 use crate::decide::Decided;
+use crate::edits;
 use crate::ended::Stop;
 use crate::faults::Fault;
 use crate::house::House;
@@ -14,10 +16,11 @@ use bytes::Bytes;
 use mail::{Edit, Envelope, Message, Pieces};
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
-use verdict::Verdict;
+use verdict::{Proofs, Verdict};
 
 pub(crate) enum Action {
-    HandBack(Pieces),
+    /// With what was edited, and what was not and why.
+    HandBack(Pieces, Vec<String>),
     /// Under this id.
     Held(String),
 }
@@ -27,6 +30,7 @@ pub(crate) async fn act(
     attributed: &Attributed,
     received: &Received,
     message: &Message,
+    proofs: &Proofs,
     decided: &Decided,
 ) -> Result<Action, Stop> {
     match decided.decision.verdict {
@@ -39,7 +43,12 @@ pub(crate) async fn act(
                 verdict,
                 keep_probe: attributed.probe.is_some(),
             };
-            Ok(Action::HandBack(marked(&received.raw, &marks, &received_field(house, received))))
+            let mut all = own_fields(&marks, &received_field(house, received));
+            let wanted = edits::wanted(house, attributed, received, decided);
+            all.extend(wanted.edits);
+            let (raw, mut told) = edits::carried_out(house, &received.raw, all, proofs).await;
+            told.extend(wanted.left);
+            Ok(Action::HandBack(raw, told))
         }
         Verdict::Hold => {
             let hold = new_hold(
@@ -68,14 +77,18 @@ pub(crate) struct Marks<'a> {
 }
 
 pub(crate) fn marked(raw: &Bytes, marks: &Marks<'_>, received: &str) -> Pieces {
-    let edits = [
+    mail::apply(raw, &own_fields(marks, received))
+}
+
+/// The first is topmost.
+fn own_fields(marks: &Marks<'_>, received: &str) -> Vec<Edit> {
+    vec![
         Edit::add("Received", received),
         Edit::add(HEADER_PASS, marks.tenant.pass_mark(marks.direction)),
         Edit::add(HEADER_VERDICT, marks.verdict),
         Edit::add(HEADER_ID, marks.id),
         own_fields_away(marks.keep_probe),
-    ];
-    mail::apply(raw, &edits)
+    ]
 }
 
 fn own_fields_away(keep_probe: bool) -> Edit {

@@ -11,14 +11,18 @@ pub(crate) struct Decided {
     pub decision: Decision,
     /// False when the tenant chose to have passed what could not be judged.
     pub judged: bool,
+    /// Something was found that did not hold it, or nobody could look.
+    pub is_suspicious: bool,
 }
 
 pub(crate) fn decide(attributed: &Attributed, judged: Result<Judgement, Fault>, id: &str) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
     match judged {
-        Ok(judgement) => {
-            Ok(Decided { decision: verdict::decide(&judgement.findings, policy, attributed.direction), judged: true })
-        }
+        Ok(judgement) => Ok(Decided {
+            decision: verdict::decide(&judgement.findings, policy, attributed.direction),
+            judged: true,
+            is_suspicious: !judgement.findings.is_empty(),
+        }),
         Err(fault) => match fault.consequence(policy) {
             Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
             Consequence::PassUnjudged => Ok(Decided {
@@ -27,6 +31,7 @@ pub(crate) fn decide(attributed: &Attributed, judged: Result<Judgement, Fault>, 
                     reasons: vec![format!("not judged: {}", fault.alert().2)],
                 },
                 judged: false,
+                is_suspicious: true,
             }),
         },
     }

@@ -1,5 +1,6 @@
 //! What every journey shares: settings, store, tenants, resolvers, connections back.
 
+use crate::arc::ArcKey;
 use crate::drain::Drain;
 use crate::hand_back::Connections;
 use crate::judgements::Judgements;
@@ -30,6 +31,8 @@ pub(crate) struct House {
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
+    /// Without it no content is edited.
+    pub(crate) arc: Option<ArcKey>,
     pub(crate) journeys: Semaphore,
     /// Journeys that wait for room.
     pub(crate) waiting: AtomicUsize,
@@ -115,7 +118,9 @@ impl House {
         let authenticator =
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         let live = Live::of(&settings)?;
+        let arc = settings.arc.as_ref().map(ArcKey::new).transpose().map_err(GatewayError::ArcKey)?;
         Ok(Arc::new(House {
+            arc,
             tenants: Tenants::new(settings.roots.clone()),
             settings,
             store,

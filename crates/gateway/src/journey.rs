@@ -32,20 +32,21 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     let proofs = log.step("authenticate", authenticate(house, received, &message)).await;
     log.entry.proofs = proofs.clone();
 
-    let judged = log.step("inspect", inspect(house, &attributed, received, &message, proofs)).await;
+    let judged = log.step("inspect", inspect(house, &attributed, received, &message, proofs.clone())).await;
     log.judged(&judged);
 
     let decided = log.step("decide", async { decide(&attributed, judged, &received.id) }).await?;
     log.entry.decision = Some(decided.decision.clone());
     log.entry.judged = decided.judged;
 
-    let action = log.step("act", act(house, &attributed, received, &message, &decided)).await?;
+    let action = log.step("act", act(house, &attributed, received, &message, &proofs, &decided)).await?;
     match action {
         Action::Held(id) => {
             log.entry.held = Some(id);
             Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) })
         }
-        Action::HandBack(raw) => {
+        Action::HandBack(raw, edits) => {
+            log.entry.edits = edits;
             log.step("hand back", hand_back(house, &attributed, received, &message, &raw)).await.finish(&mut log.entry)
         }
     }

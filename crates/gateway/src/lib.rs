@@ -15,7 +15,9 @@ mod parse;
 mod receive;
 
 mod answers;
+mod arc;
 mod drain;
+mod edits;
 mod ended;
 mod faults;
 mod house;
@@ -34,5 +36,6 @@ mod status_page;
 mod tenants;
 mod zone;
 
+pub use arc::{ArcKey, ArcSettings};
 pub use release::release;
 pub use serve::{GatewayError, Running, Settings, start};

@@ -109,3 +109,9 @@ pub const ZONE_TCP_IDLE: Duration = Duration::from_secs(5);
 /// After a new configuration token was written into the rules, the old one is expected for so long: a changed rule takes
 /// up to half an hour to be in effect everywhere (transport.md 4.2), and that again for whatever is slower.
 pub const OLD_TOKEN_GRACE: Duration = Duration::from_secs(3600);
+/// RFC 8617 §5.1.1: a chain has no more sets.
+pub const ARC_SETS_MAX: usize = 50;
+/// DKIM results that are told in an ARC set; a field line has 998 octets (RFC 5322 §2.1.1), and more signatures prove no more.
+pub const ARC_RESULTS_MAX: usize = 5;
+/// RFC 8301 §3.2 asks for 1024 at least, and for more.
+pub const ARC_RSA_BITS_MIN: usize = 2048;

@@ -43,6 +43,7 @@ impl Log {
             judged_with: None,
             judged: true,
             decision: None,
+            edits: Vec::new(),
             outcome: Outcome::Deferred,
             reply: String::new(),
             returned: None,

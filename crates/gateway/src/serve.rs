@@ -1,5 +1,6 @@
 //! Starting and ending: sockets, the DNS of the connector zone, and the retries of what was refused.
 
+use crate::arc::ArcSettings;
 use crate::house::House;
 use crate::live::Live;
 use crate::receive::Session;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub dns_listen: Option<SocketAddr>,
     /// From the last octet of a message to our answer; [`limits::JOURNEY_BUDGET`] unless the operator says otherwise.
     pub budget: std::time::Duration,
+    /// With what edited messages are sealed; without it none is edited.
+    pub arc: Option<ArcSettings>,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.
@@ -53,6 +56,8 @@ pub enum GatewayError {
     ListenStatus { address: SocketAddr, source: std::io::Error },
     #[error("the gateway's own certificate: {0}")]
     Certificate(#[from] smtp::tls::TlsError),
+    #[error("gateway.arc_key: {0}")]
+    ArcKey(String),
     #[error("dns.resolver: {0}")]
     Resolver(String),
     #[error("store: {0}")]

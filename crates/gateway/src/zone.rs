@@ -29,6 +29,7 @@ pub(crate) async fn serve(house: &Arc<House>, listen: SocketAddr) -> std::io::Re
         zone: house.settings.zone.to_lowercase(),
         hostname: house.settings.hostname.to_lowercase(),
         address: house.settings.public_address,
+        arc_key: house.arc.as_ref().map(|key| (key.record_name.clone(), key.record.clone())),
     };
     let mut server = Server::new(zone);
     server.register_socket(udp);
@@ -60,6 +61,8 @@ struct Zone {
     zone: String,
     hostname: String,
     address: Option<IpAddr>,
+    /// Name and text of the record by which our ARC seals are verified.
+    arc_key: Option<(String, String)>,
 }
 
 impl Zone {
@@ -82,6 +85,7 @@ impl Zone {
             all.extend(absolute(&self.hostname).map(|host| (RecordType::NS, RData::NS(NS(host)))));
             all.extend(data("MX", &format!("10 {}", self.hostname)));
         }
+        all.extend(self.arc_key.iter().filter(|(at, _)| at == name).filter_map(|(_, record)| data("TXT", record)));
         if name == self.hostname
             && let Some(ip) = self.address
         {

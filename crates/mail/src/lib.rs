@@ -6,8 +6,9 @@ pub mod headers;
 pub mod limits;
 pub mod message;
 mod pieces;
+mod structure;
 
-pub use edit::{Edit, apply};
+pub use edit::{Banner, Edit, Edited, NEVER, NULL_SENDER, Never, UrlMap, apply, apply_and_tell};
 pub use envelope::{Body, Envelope, Recipient, Return};
 pub use headers::{Header, HeaderSection};
 pub use message::{Address, Anomaly, Kind, Message, Part};

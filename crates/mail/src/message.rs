@@ -79,7 +79,7 @@ pub struct Message {
     anomalies: Vec<Anomaly>,
 }
 
-fn parser() -> MessageParser {
+pub(crate) fn parser() -> MessageParser {
     MessageParser::new()
         .max_depth(limits::DEPTH_MAX.into())
         .max_parts(limits::PARTS_MAX as usize)
@@ -183,7 +183,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
     }
 }
 
-fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
+pub(crate) fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
     let mut found = Vec::new();
     if raw.is_empty() {
         return vec![Anomaly::Empty];

@@ -255,6 +255,13 @@ pub enum TenantCommand {
         #[arg(long)]
         exclude_nobody: bool,
     },
+    /// Say what is changed in mail that passes: banner, subject tag, header, links; without a wish, show it.
+    Edits {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[command(flatten)]
+        wish: crate::edits::Wish,
+    },
     /// Let Posthouse put right what somebody changed on its objects, within bounds, or only tell.
     SelfHeal {
         /// Tenant id, label or domain.

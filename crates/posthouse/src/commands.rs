@@ -2,7 +2,7 @@
 
 use crate::cli::{HeldCommand, SimArgs, TenantCommand};
 use crate::config::Config;
-use crate::{lifecycle, show, wiring};
+use crate::{edits, lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
 use std::process::ExitCode;
@@ -111,6 +111,7 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
         TenantCommand::Apply { file, ring, yes } => {
             return crate::fleet::apply(config, &store, &file, ring.as_deref(), yes, json).await;
         }
+        TenantCommand::Edits { tenant, wish } => edits::edits(config, &store, &tenant, wish, json).await?,
         other => return lifecycle::tenant(&store, other, json).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -40,6 +40,8 @@ pub struct Config {
     pub resolver: Option<SocketAddr>,
     pub microsoft: MicrosoftSection,
     pub arc_sealer: Option<String>,
+    pub arc_key: Option<PathBuf>,
+    pub arc_selector: String,
     pub sending_infrastructure: Option<String>,
     pub watch: control::Rhythm,
     pub notify: Vec<NotifyTarget>,
@@ -193,6 +195,8 @@ struct GatewaySection {
     egress_address: Option<Spanned<String>>,
     sending_infrastructure: Option<String>,
     arc_sealer: Option<String>,
+    arc_key: Option<Spanned<PathBuf>>,
+    arc_selector: Option<Spanned<String>>,
     public_address: Option<Spanned<String>>,
     #[serde(default = "smtp_port")]
     return_port: u16,
@@ -273,6 +277,15 @@ impl Config {
 }
 
 impl Complaint<'_> {
+    /// One label of a domain name.
+    fn label(&self, key: &str, value: &Spanned<String>) -> Result<String, ConfigError> {
+        let label = value.get_ref();
+        if (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Ok(label.to_ascii_lowercase());
+        }
+        Err(self.at(value.span().start, format!("key `{key}`: \"{label}\" is not one label of a domain name")))
+    }
+
     fn budget(&self, written: Option<&Spanned<u64>>) -> std::time::Duration {
         let usual = gateway::limits::JOURNEY_BUDGET;
         let Some(secs) = written else { return usual };
@@ -302,6 +315,17 @@ impl Complaint<'_> {
         let or = |written: Option<String>, usual: Option<String>| {
             written.map_or(usual, |w| Some(w).filter(|w| !w.is_empty())).map(|w| w.to_ascii_lowercase())
         };
+        let arc_sealer = or(gateway.arc_sealer, Some(zone_name.clone()));
+        if let (Some(key), None) = (&gateway.arc_key, &arc_sealer) {
+            self.say(self.at(
+                key.span().start,
+                "key `gateway.arc_key` needs `gateway.arc_sealer`, the domain that seals".into(),
+            ));
+        }
+        let arc_selector = match &gateway.arc_selector {
+            None => "posthouse".into(),
+            Some(written) => self.or(self.label("gateway.arc_selector", written), "posthouse".into()),
+        };
         let egress = gateway.egress_address.as_ref().map(|v| v.get_ref().clone());
         let status = match &written.status.listen {
             None => Some(STATUS_LISTEN),
@@ -315,7 +339,9 @@ impl Complaint<'_> {
             } else {
                 gateway.microsoft_names
             },
-            arc_sealer: or(gateway.arc_sealer, Some(zone_name.clone())),
+            arc_sealer,
+            arc_key: gateway.arc_key.map(Spanned::into_inner),
+            arc_selector,
             sending_infrastructure: or(gateway.sending_infrastructure, egress),
             file: self.file.to_owned(),
             data_dir: written.data_dir.into_inner(),

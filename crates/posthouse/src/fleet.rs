@@ -3,7 +3,7 @@
 
 use crate::cli::{self, Stage};
 use crate::config::Config;
-use crate::{lifecycle, show, wiring};
+use crate::{edits, lifecycle, show, wiring};
 use anyhow::{Context, Result, anyhow, bail};
 use control::Plan;
 use serde::Deserialize;
@@ -39,6 +39,7 @@ struct Entry {
     when_unjudged: Option<WhenUnjudged>,
     only_note: Option<Vec<String>>,
     hold_days: Option<u32>,
+    edits: Option<edits::Wish>,
 }
 
 /// A day is the least in which a person can look; more than a year is an archive.
@@ -73,7 +74,7 @@ impl File {
 }
 
 /// The tenant with what the entry wishes; nothing is written down yet.
-async fn wished(store: &Store, entry: &Entry) -> Result<Tenant> {
+async fn wished(config: &Config, store: &Store, entry: &Entry) -> Result<Tenant> {
     let mut tenant = wiring::find_tenant(store, &entry.name).await?;
     let rollout = &mut tenant.rollout;
     rollout.inbound = entry.inbound.map_or(rollout.inbound, lifecycle::stage);
@@ -95,6 +96,9 @@ async fn wished(store: &Store, entry: &Entry) -> Result<Tenant> {
     policy.hold_days = entry.hold_days.unwrap_or(policy.hold_days);
     if !HOLD_DAYS.contains(&policy.hold_days) {
         bail!("tenant {}: hold_days is {}; it can be 1 to 365", entry.name, policy.hold_days);
+    }
+    if let Some(wish) = &entry.edits {
+        policy.edits = wish.on(&policy.edits, config).with_context(|| format!("tenant {}", entry.name))?;
     }
     match tenant.rollout.wrong() {
         Some(wrong) => bail!("tenant {}: {wrong}", entry.name),
@@ -138,7 +142,7 @@ pub async fn apply(
 
 /// The plan of one tenant; carried out where that was said.
 async fn one(config: &Config, store: &Store, entry: &Entry, yes: bool, json: bool) -> Result<Plan> {
-    let tenant = wished(store, entry).await?;
+    let tenant = wished(config, store, entry).await?;
     let (settings, client) = (wiring::control_settings(config)?, wiring::client(config)?);
     let plan = control::plan_wish(&tenant, &client, store, &settings).await?;
     if !json {

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod demo;
 mod directory;
+mod edits;
 mod fleet;
 mod ledger;
 mod lifecycle;

@@ -148,6 +148,9 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
             decision.reasons.iter().map(|r| format!("\n                · {}", safe(r))).collect::<String>()
         ));
     }
+    for edit in &entry.edits {
+        out.push(format!("  edit        {}", safe(edit)));
+    }
     if let Some(held) = &entry.held {
         out.push(format!("  held as     {held}  (posthouse held show {held})"));
     }

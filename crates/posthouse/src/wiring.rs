@@ -68,6 +68,7 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         zone: config.zone.clone(),
         dns_listen: config.zone_listen,
         budget: config.budget,
+        arc: arc_settings(config)?,
     })
 }
 
@@ -78,6 +79,21 @@ pub fn microsoft_ranges(config: &Config) -> Result<Vec<ipnet::IpNet>> {
         ranges.extend(crate::ranges::read(file).context("gateway.microsoft_ranges_file")?);
     }
     Ok(ranges)
+}
+
+fn arc_settings(config: &Config) -> Result<Option<gateway::ArcSettings>> {
+    let (Some(file), Some(domain)) = (&config.arc_key, &config.arc_sealer) else { return Ok(None) };
+    Ok(Some(gateway::ArcSettings {
+        key_pem: tenant::Secret::new(read(file, "gateway.arc_key")?),
+        domain: domain.clone(),
+        selector: config.arc_selector.clone(),
+    }))
+}
+
+/// What seals edited messages, checked.
+pub fn arc_key(config: &Config) -> Result<Option<gateway::ArcKey>> {
+    let settings = arc_settings(config)?;
+    settings.as_ref().map(gateway::ArcKey::new).transpose().map_err(|why| anyhow!("gateway.arc_key: {why}"))
 }
 
 /// Microsoft's addresses: those of the named cloud, each of which the operator may replace for rehearsals. The scopes

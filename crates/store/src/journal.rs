@@ -69,6 +69,9 @@ pub struct JourneyEntry {
     #[serde(default = "yes")]
     pub judged: bool,
     pub decision: Option<verdict::Decision>,
+    /// What was changed in it, and what was not and why.
+    #[serde(default)]
+    pub edits: Vec<String>,
     pub outcome: Outcome,
     /// What Exchange Online heard from us.
     pub reply: String,

@@ -3,13 +3,19 @@
 
 use crate::{Result, StoreError};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use tenant::Secret;
 
 const NONCE_BYTES: usize = 12;
 
-pub(crate) struct Key(RandomizedNonceKey);
+pub(crate) struct Key {
+    sealer: RandomizedNonceKey,
+    /// For secrets that are worked out instead of kept.
+    origin: hmac::Key,
+}
 
 /// Written beside and linked, so that the file is whole from its first moment, whoever else starts or is killed now.
 fn make(path: &Path) -> Result<()> {
@@ -53,13 +59,19 @@ impl Key {
         file.read_exact(&mut key).map_err(failed)?;
         let sealer = RandomizedNonceKey::new(&AES_256_GCM, &key)
             .map_err(|_| StoreError::Corrupt("key file is not a key".into()))?;
-        Ok(Key(sealer))
+        Ok(Key { sealer, origin: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+    }
+
+    /// 256 bits that only this key file gives for this purpose.
+    pub(crate) fn derived(&self, purpose: &str) -> Secret {
+        let tag = hmac::sign(&self.origin, purpose.as_bytes());
+        Secret::new(tag.as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>())
     }
 
     pub(crate) fn seal(&self, row: &str, plain: &[u8]) -> Result<Vec<u8>> {
         let mut sealed = plain.to_vec();
         let nonce = self
-            .0
+            .sealer
             .seal_in_place_append_tag(Aad::from(row.as_bytes()), &mut sealed)
             .map_err(|_| StoreError::Corrupt(format!("{row} could not be sealed")))?;
         let mut out = nonce.as_ref().to_vec();
@@ -76,7 +88,7 @@ impl Key {
         let (nonce, body) = sealed.split_at_checked(NONCE_BYTES).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
         let mut body = body.to_vec();
-        let plain = self.0.open_in_place(nonce, Aad::from(row.as_bytes()), &mut body).map_err(|_| wrong())?;
+        let plain = self.sealer.open_in_place(nonce, Aad::from(row.as_bytes()), &mut body).map_err(|_| wrong())?;
         Ok(plain.to_vec())
     }
 }

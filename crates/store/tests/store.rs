@@ -72,6 +72,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         judged_with: None,
         judged: true,
         decision: None,
+        edits: Vec::new(),
         outcome: Outcome::HandedBack,
         reply: "250".into(),
         returned: None,

@@ -3,10 +3,12 @@
 //! A [`Tenant`] is the unit of trust: every secret, certificate and answer belongs to exactly one.
 //! The mark and the route token (docs/trust.md) are written and judged here and nowhere else.
 
+mod edits;
 mod marks;
 mod policy;
 mod secret;
 
+pub use edits::{BannerFor, Edits, HeaderField, WORDING};
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
 pub use secret::Secret;

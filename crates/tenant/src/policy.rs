@@ -83,6 +83,8 @@ pub struct Policy {
     pub post_delivery: bool,
     /// What is held and nobody released is deleted after so many days.
     pub hold_days: u32,
+    /// What is changed in mail that passes.
+    pub edits: crate::Edits,
 }
 
 /// As long as Microsoft's own quarantine keeps a message at most.
@@ -98,6 +100,7 @@ impl Default for Policy {
             post_delivery: false,
             hold_days: HOLD_DAYS,
             fail_open_after_minutes: None,
+            edits: crate::Edits::default(),
         }
     }
 }

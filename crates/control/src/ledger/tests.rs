@@ -345,6 +345,7 @@ async fn journal(dir: &std::path::Path, tries: &[(i64, Outcome)]) -> Store {
             anomalies: vec![],
             judged_with: None,
             judged: true,
+            edits: Vec::new(),
             findings: vec![],
             decision: None,
             outcome: *outcome,

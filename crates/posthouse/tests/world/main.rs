@@ -8,6 +8,7 @@ mod harness;
 
 mod bad_mail;
 mod directory;
+mod edits;
 mod kills;
 mod ledger;
 mod lifecycle;

@@ -1,0 +1,173 @@
+//! Which edits a message gets, by the tenant's policy, its direction and what was decided (docs/edits.md); carried out,
+//! and sealed with an ARC set where something changed that the sender may have signed.
+
+use crate::arc;
+use crate::attribute::Attributed;
+use crate::decide::Decided;
+use crate::house::House;
+use crate::limits;
+use crate::receive::Received;
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use mail::{Banner, Edit, Edited, Pieces, UrlMap};
+use tenant::{BannerFor, Direction, Edits, HeaderField, Secret};
+use verdict::Proofs;
+
+/// What is asked for, and what of it is not done.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub edits: Vec<Edit>,
+    pub left: Vec<String>,
+}
+
+pub(crate) fn wanted(house: &House, attributed: &Attributed, received: &Received, decided: &Decided) -> Wanted {
+    let policy = &attributed.tenant().policy.edits;
+    // a probe has to come back as it went; a second visit has had its edits
+    if attributed.probe.is_some() || attributed.visits > 1 {
+        return Wanted::default();
+    }
+    let header = policy.header.as_ref().filter(|_| attributed.direction == Direction::Inbound);
+    let header = header.map(|HeaderField { name, value }| Edit::add(name, value));
+    let content = match attributed.direction {
+        Direction::Inbound => inbound(policy, decided, || house.store.link_secret(attributed.id())),
+        Direction::Outbound => outbound(policy),
+    };
+    let why = match () {
+        () if content.is_empty() => None,
+        () if received.envelope.is_null_sender() => {
+            let never = &mail::NULL_SENDER;
+            Some(format!("not edited: {}: {}", never.what, never.why))
+        }
+        () if house.arc.is_none() => {
+            Some("not edited: nothing could be sealed; set gateway.arc_key (docs/edits.md)".into())
+        }
+        () => None,
+    };
+    let content = if why.is_some() { Vec::new() } else { content };
+    Wanted { edits: header.into_iter().chain(content).collect(), left: why.into_iter().collect() }
+}
+
+fn inbound(policy: &Edits, decided: &Decided, secret: impl FnOnce() -> Secret) -> Vec<Edit> {
+    let with_banner = match policy.banner {
+        BannerFor::Off => false,
+        BannerFor::External => true,
+        BannerFor::Suspicious => decided.is_suspicious,
+    };
+    let tag = policy.subject_tag.clone().map(Edit::SubjectTag);
+    let banner = with_banner.then(|| Edit::Banner(Banner::of(policy.wording())));
+    let links = policy.rewrite_urls.as_ref().map(|prefix| Edit::RewriteUrls(signed_links(prefix, &secret())));
+    [tag, banner, links].into_iter().flatten().collect()
+}
+
+fn outbound(policy: &Edits) -> Vec<Edit> {
+    match policy.wordings() {
+        none if none.is_empty() => Vec::new(),
+        wordings => vec![Edit::RemoveBanner { wordings }],
+    }
+}
+
+/// `<prefix>?u=<address>&s=<signature>`: only who knows the tenant's secret makes a link that leads anywhere.
+fn signed_links(prefix: &str, secret: &Secret) -> UrlMap {
+    let (prefix, key) = (prefix.to_owned(), hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()));
+    let ours = format!("{prefix}?");
+    UrlMap::new(move |url| {
+        if url.starts_with(&ours) {
+            return None;
+        }
+        let signature: String = hmac::sign(&key, url.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        Some(format!("{prefix}?u={}&s={signature}", percent_encoded(url)))
+    })
+}
+
+/// RFC 3986 §2.3: what is not unreserved is encoded.
+fn percent_encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// The message as it goes out, and what to tell of it.
+pub(crate) async fn carried_out(
+    house: &House,
+    raw: &Bytes,
+    edits: Vec<Edit>,
+    proofs: &Proofs,
+) -> (Pieces, Vec<String>) {
+    let Edited { pieces, made, left } = applied(raw, edits).await;
+    if made.is_empty() {
+        return (pieces, left);
+    }
+    let mut told = [made, left].concat();
+    let sealed = match arc::seal(house, raw, &pieces.joined(), proofs).await {
+        Ok(set) => {
+            told.push(format!("sealed: ARC set {}", set.instance));
+            let mut sealed = Pieces::from(Bytes::from(set.header));
+            pieces.as_slice().iter().cloned().for_each(|piece| sealed.push(piece));
+            sealed
+        }
+        Err(why) => {
+            told.push(format!("not sealed: {why}"));
+            pieces
+        }
+    };
+    (sealed, told)
+}
+
+async fn applied(raw: &Bytes, edits: Vec<Edit>) -> Edited {
+    if raw.len() < limits::OWN_THREAD_OCTETS {
+        return mail::apply_and_tell(raw, &edits);
+    }
+    let raw = raw.clone();
+    match tokio::task::spawn_blocking(move || mail::apply_and_tell(&raw, &edits)).await {
+        Ok(edited) => edited,
+        // a panic ends this journey with 4xx, as any other of our own
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use verdict::{Decision, Verdict};
+
+    fn decided(is_suspicious: bool) -> Decided {
+        Decided { decision: Decision { verdict: Verdict::Pass, reasons: vec![] }, judged: true, is_suspicious }
+    }
+
+    #[test]
+    fn the_policy_says_what_is_edited() {
+        let kinds = |policy: &Edits, suspicious| {
+            let edits = inbound(policy, &decided(suspicious), || Secret::new("k"));
+            let names = edits.iter().map(|e| format!("{e:?}").split(['(', ' ']).next().unwrap_or_default().to_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let nothing = Edits::default();
+        let suspicious = Edits { banner: BannerFor::Suspicious, ..Edits::default() };
+        let all = Edits {
+            banner: BannerFor::External,
+            subject_tag: Some("[X]".into()),
+            rewrite_urls: Some("https://click.example/".into()),
+            ..Edits::default()
+        };
+        assert_eq!((kinds(&nothing, true), outbound(&nothing)), (String::new(), vec![]));
+        assert_eq!((kinds(&suspicious, false), kinds(&suspicious, true)), (String::new(), "Banner".into()));
+        assert_eq!(kinds(&all, false), "SubjectTag Banner RewriteUrls");
+        assert_eq!(outbound(&all), [Edit::RemoveBanner { wordings: vec![tenant::WORDING.into()] }]);
+    }
+
+    #[test]
+    fn a_link_carries_its_address_and_a_signature_and_is_rewritten_once() {
+        let map = |prefix: &str, secret: &str, url: &str| {
+            let text = format!("Subject: x\r\n\r\n{url} \r\n");
+            let edit = Edit::RewriteUrls(signed_links(prefix, &Secret::new(secret)));
+            let out = mail::apply(&Bytes::from(text), &[edit]).joined();
+            String::from_utf8(out.to_vec()).unwrap().lines().nth(2).unwrap().trim().to_owned()
+        };
+        let link = map("https://click.example/v1", "secret", "https://a.example/x?a=1&b=2");
+        let (address, signature) = link.split_once("&s=").unwrap();
+        assert_eq!(address, "https://click.example/v1?u=https%3A%2F%2Fa.example%2Fx%3Fa%3D1%26b%3D2");
+        assert_eq!(signature.len(), 64);
+        assert_ne!(map("https://click.example/v1", "other", "https://a.example/x?a=1&b=2"), link);
+        assert_eq!(map("https://click.example/v1", "secret", &link), link);
+    }
+}
