@@ -96,10 +96,24 @@ pub async fn everything(config: &Config) -> Vec<Checked> {
     all
 }
 
+/// The key with which edited messages are sealed, and what somebody still has to publish for it.
+fn arc_key(config: &Config) -> Option<Checked> {
+    let key = match wiring::arc_key(config) {
+        Ok(key) => key?,
+        Err(e) => return Some(Checked::problem("gateway.arc_key", format!("{e:#}"))),
+    };
+    if key.record_name.ends_with(&format!(".{}", config.zone)) {
+        return Some(Checked::ok("gateway.arc_key", format!("seals; our DNS serves {}", key.record_name)));
+    }
+    let publish = format!("publish as TXT at {}: {}", key.record_name, key.record);
+    Some(Checked::warning("gateway.arc_key", publish))
+}
+
 /// What can be changed while serving: files that are read, and nothing that is taken.
 pub fn readable(config: &Config) -> Vec<Checked> {
     let mut all = certificates::all(config);
     all.push(microsoft_ranges(config));
+    all.extend(arc_key(config));
     if config.microsoft.roots.is_some() || config.microsoft.cloud.is_some() {
         let client = wiring::client(config).map(|_| "can be used").map_err(|e| format!("{e:#}"));
         all.push(Checked::of("microsoft", client));
