@@ -35,6 +35,14 @@ pub(crate) async fn sign_in(work: &mut Work<'_>) -> Result<Identity> {
     sign_in_for(work, &[consent::MANAGES]).await
 }
 
+/// As the audit log names her.
+pub(crate) fn user_name(identity: &Identity) -> Result<String> {
+    match identity {
+        Identity::Admin(admin) => Ok(admin.user_name.clone()),
+        Identity::App(_) => Err(ControlError::Refused("an application cannot sign in as an administrator".into())),
+    }
+}
+
 /// With what connecting needs, and proven to be Global Administrator.
 pub(crate) async fn administrator(work: &mut Work<'_>, identity: Identity) -> Result<Administrator> {
     if consent::lend(work, &identity).await? {

@@ -6,6 +6,7 @@ use crate::applied::applied;
 use crate::apply::{alone, must_be_proven, settle};
 use crate::carry_out::{carry_out_or_tell, step_of};
 use crate::events::{Event, State, Step};
+use crate::feed::Connecting;
 use crate::objects::application::{MAIL_FLOW, POST_DELIVERY};
 use crate::objects::{accepted_domain, application, permissions};
 use crate::plan::{self, Change};
@@ -40,11 +41,15 @@ pub async fn connect(
     let mut work = Work::new(wish, client, store, settings, approve, show);
     let signed_in = account::sign_in(&mut work).await?;
     let _alone = alone(store, signed_in.tenant()).await?;
+    let mut connecting = Connecting { who: account::user_name(&signed_in)?, from: client.now(), to: None };
+    store.put_step(signed_in.tenant(), Connecting::STEP, &serde_json::json!(connecting)).await?;
     let connected = as_administrator(&mut work, signed_in.clone()).await;
     if let Err(e) = consent::take_back(&mut work, &signed_in).await {
         let text = format!("the consent to the sign-in could not be taken back ({e}); the next connecting does it");
         work.show(Event::new(Step::SignIn, State::Note, text));
     }
+    connecting.to = Some(client.now());
+    store.put_step(signed_in.tenant(), Connecting::STEP, &serde_json::json!(connecting)).await?;
     connected
 }
 

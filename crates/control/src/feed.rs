@@ -99,6 +99,24 @@ pub struct Feed {
 
 const STEP: &str = "audit feed";
 
+/// Who connected the tenant last, and when: what she did through us meanwhile is our doing, not hers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Connecting {
+    pub who: String,
+    pub from: Timestamp,
+    /// Nothing: it was cut off, or is under way.
+    pub to: Option<Timestamp>,
+}
+
+impl Connecting {
+    pub(crate) const STEP: &str = "connecting";
+
+    fn did(&self, act: &Act) -> bool {
+        let to = self.to.unwrap_or(self.from + limits::SHOWS_WITHIN) + limits::RECORD_SKEW;
+        act.who.eq_ignore_ascii_case(&self.who) && self.from - limits::RECORD_SKEW <= act.at && act.at <= to
+    }
+}
+
 impl Feed {
     pub async fn known(store: &Store, tenant: tenant::TenantId) -> Result<Feed> {
         Ok(serde_json::from_value(store.step(tenant, STEP).await?.unwrap_or_default()).unwrap_or_default())
@@ -145,6 +163,10 @@ pub(crate) async fn read(client: &Client, app: &Identity, store: &Store) -> Resu
     if client.now().duration_since(now).abs() > limits::RECORD_SKEW {
         (feed, now) = (before, client.now());
         news = read_all(client, app, ours.as_ref(), &mut feed, now).await;
+    }
+    let connecting = store.step(tenant, Connecting::STEP).await?;
+    if let Some(by) = connecting.and_then(|step| serde_json::from_value::<Connecting>(step).ok()) {
+        feed.acts.iter_mut().filter(|act| by.did(act)).for_each(|act| act.by_us = true);
     }
     let oldest = now - SignedDuration::from_secs(limits::FEED_OVERLAP_SECS * 2);
     feed.blobs.retain(|_, arrived| *arrived > oldest);
@@ -355,6 +377,23 @@ mod tests {
         assert_eq!(feed.culprit(&["other"], &[], ever), None);
         let early = When { to: "2026-03-04T10:30:00Z".parse().unwrap(), ..ever };
         assert_eq!(feed.culprit(&["Posthouse inbound"], &[], early).unwrap().who, "early");
+    }
+
+    /// Making the application Exchange Administrator is an act of hers on our principal, and no tampering with it.
+    #[test]
+    fn what_an_administrator_did_while_connecting_is_not_held_against_her() {
+        let mut one = act(&record(|r| r["UserId"] = "Admin@contoso.example".into()), None).unwrap();
+        one.at = "2026-03-04T10:00:00Z".parse().unwrap();
+        let by = |from: &str, to: Option<&str>| Connecting {
+            who: "admin@contoso.example".into(),
+            from: from.parse().unwrap(),
+            to: to.map(|t| t.parse().unwrap()),
+        };
+        assert!(by("2026-03-04T09:59:00Z", Some("2026-03-04T10:00:30Z")).did(&one));
+        assert!(by("2026-03-04T09:59:00Z", None).did(&one));
+        assert!(!by("2026-03-04T08:00:00Z", Some("2026-03-04T09:00:00Z")).did(&one));
+        let other = Connecting { who: "other@contoso.example".into(), ..by("2026-03-04T09:59:00Z", None) };
+        assert!(!other.did(&one));
     }
 
     #[test]
