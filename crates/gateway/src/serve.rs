@@ -73,9 +73,8 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
     let tls = smtp::tls::server_config(&settings.chain_pem, settings.key_pem.expose())?;
     let server =
         ServerSettings { binarymime: settings.binarymime, ..ServerSettings::new(settings.hostname.clone(), tls) };
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
+    let listener =
+        smtp::listen(settings.listen).map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
     let smtp_address =
         listener.local_addr().map_err(|source| GatewayError::Listen { address: settings.listen, source })?;
     let house = House::new(settings, store)?;

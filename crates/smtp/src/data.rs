@@ -71,6 +71,11 @@ impl DataReceiver {
         self.taken
     }
 
+    /// Octets of it in memory.
+    pub fn held(&self) -> usize {
+        self.message.len()
+    }
+
     fn put(&mut self, octets: &[u8]) {
         self.taken = self.taken.saturating_add(octets.len());
         if self.message.len() + octets.len() > self.octets_max {
