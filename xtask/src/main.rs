@@ -2,6 +2,7 @@
 
 use std::env;
 use std::process::{Command, ExitCode};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// mail-parser declares a newer Rust than it needs (docs/decisions/0001-mail-parser-rust-version.md).
 const CARGO_FLAG: &str = "--ignore-rust-version";
@@ -17,6 +18,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench instructions [--write]                 of one message, by callgrind, against what cannot be avoided
   bench memory [--write]                       many large messages at the same time
   bench loss [--quick] [--seed N] [--one-by-one]  nothing is lost under kills, full disks and broken connections
+  bench conformance                            the published suites of docs/standards.md
+  fuzz [parse|edit|server|message|client] [--seconds N] [--seed N]
+                                               properties of parsers and sessions on random cases; without a name each
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
         "test" => test(&rest),
         "lint" => lint(),
         "bench" => bench(&rest),
+        "fuzz" => fuzz(&rest),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -67,6 +72,9 @@ fn bench(args: &[String]) -> Result<(), String> {
         Some((name, more)) if ["peers", "growth", "instructions", "loss", "memory"].contains(&name.as_str()) => {
             measured(name, more, args)
         }
+        Some((name, _)) if name == "conformance" => {
+            cargo(&["test", CARGO_FLAG, "--package", "gateway", "--test", "conformance", "--", "--nocapture"], &[])
+        }
         _ => journey(args),
     }
 }
@@ -97,6 +105,36 @@ fn measured(name: &str, more: &[String], args: &[String]) -> Result<(), String> 
 
 fn journey(args: &[String]) -> Result<(), String> {
     cargo(&["bench", CARGO_FLAG, "--package", "gateway", "--bench", "journey"], args)
+}
+
+/// Package and target of each property.
+const FUZZ: [(&str, &str); 5] =
+    [("mail", "parse"), ("mail", "edit"), ("smtp", "server"), ("smtp", "message"), ("smtp", "client")];
+const FUZZ_SECONDS: u64 = 60;
+
+/// Without --seed a new one each time, printed, so that what fails can be run again.
+fn fuzz(args: &[String]) -> Result<(), String> {
+    let (mut named, mut seconds, mut seed) = (None, FUZZ_SECONDS, None);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut number = || args.next().and_then(|n| n.parse().ok()).ok_or(format!("{arg} needs a number"));
+        match arg.as_str() {
+            "--seconds" => seconds = number()?,
+            "--seed" => seed = Some(number()?),
+            name if FUZZ.iter().any(|(_, target)| *target == name) => named = Some(name),
+            other => return Err(format!("{other} is no target\n\n{USAGE}")),
+        }
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seed = seed.unwrap_or(now);
+    println!("seed {seed}");
+    for (package, target) in FUZZ.iter().filter(|(_, target)| named.is_none_or(|n| n == *target)) {
+        let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        command.args(["test", "--quiet", CARGO_FLAG, "--package", package, "--test", "fuzz"]);
+        command.args(["--", "--exact", target, "--nocapture"]);
+        run(command.env("FUZZ_SECONDS", seconds.to_string()).env("FUZZ_SEED", seed.to_string()))?;
+    }
+    Ok(())
 }
 
 /// aws-lc and SQLite are C; nothing else has to be on the machine.

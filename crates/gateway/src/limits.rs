@@ -5,8 +5,6 @@ use std::time::Duration;
 /// Sessions at the same time; Exchange Online opens some dozens to one smart host for one tenant, the rest is headroom
 /// for many tenants. An idle one costs about 60 KiB, most of it TLS.
 pub const SESSIONS_MAX: usize = 2_500;
-/// Connections that the kernel keeps until they are accepted; it cuts this to its own `somaxconn`.
-pub const LISTEN_BACKLOG: u32 = 4_096;
 /// Files that may be open: a socket for each session in and out, and some for the store.
 pub const OPEN_FILES: u64 = 8_192;
 /// Sessions of peers outside `gateway.microsoft_ranges`: nobody but a probe of ours has business here, and whoever

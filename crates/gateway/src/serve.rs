@@ -12,7 +12,7 @@ use std::sync::Arc;
 use store::Store;
 use tenant::{Secret, TenantId};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// What a gateway is told by its operator.
@@ -93,7 +93,7 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
     }
     let listen = settings.listen;
     let house = House::new(settings, store)?;
-    let listener = listener(listen).map_err(|source| GatewayError::Listen { address: listen, source })?;
+    let listener = smtp::listen(listen).map_err(|source| GatewayError::Listen { address: listen, source })?;
     let smtp_address = listener.local_addr().map_err(|source| GatewayError::Listen { address: listen, source })?;
     let mut tasks =
         vec![tokio::spawn(release::retry_refused(house.clone())), tokio::spawn(forget_the_old(house.clone()))];
@@ -108,15 +108,6 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
     };
     let accepting = tokio::spawn(accept(listener, house.clone()));
     Ok(Running { smtp_address, dns_address, house, accepting, tasks })
-}
-
-/// With room for as many as may come at the same moment: the usual 128 are forgotten beyond, and wait for a greeting that
-/// never comes.
-fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(limits::LISTEN_BACKLOG)
 }
 
 async fn accept(listener: TcpListener, house: Arc<House>) {

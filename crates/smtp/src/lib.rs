@@ -18,5 +18,5 @@ pub use client::{ClientError, Connection, Deadlines, Target};
 pub use client_session::{Action, ClientSession, Delivery, Form};
 pub use data::{DataReceiver, stuffed};
 pub use reply::Reply;
-pub use server::{Handler, Patience, ServerSettings, serve_connection};
+pub use server::{Handler, Patience, ServerSettings, listen, serve_connection};
 pub use session::{Event, Session};

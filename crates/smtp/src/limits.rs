@@ -4,9 +4,13 @@ use std::time::Duration;
 
 /// 150 MiB: what Exchange Online itself advertises (transport.md F3.8); less would bounce what it takes.
 pub const MESSAGE_OCTETS_MAX: usize = 157_286_400;
+/// Of the header section, four times what Exchange Online itself takes (256 KiB): what is larger is no mail of its, and
+/// every reader would walk it field by field. Lines have no bound of their own: real ones are longer than RFC 5322 allows.
+pub const HEADER_OCTETS_MAX: usize = 1 << 20;
 /// RFC 5321 §4.5.3.1.4 asks for 512, RFC 3461 adds 500 for ORCPT and 100 for ENVID, RFC 6531 more for addresses.
 pub const COMMAND_OCTETS_MAX: usize = 4096;
-/// Exchange Online sends expanded groups in chips of up to 1,000 recipients (transport.md S57, G6).
+/// Exchange Online sends expanded groups in chips of up to 1,000 recipients (transport.md S57, G6). As many more hear 452,
+/// so that their sender brings them with the next message (RFC 5321 §4.5.3.1.10); then the session ends.
 pub const RECIPIENTS_MAX: usize = 2000;
 /// Commands that make no sense; more is no mail server.
 pub const ERRORS_MAX: u32 = 20;
@@ -36,6 +40,9 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(3600);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A handshake is four packets; a peer that needs longer holds a session open for nothing.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that wait to be accepted; the system takes the lower of this and its own limit. With the usual 128 a burst of
+/// strangers leaves honest peers with connections that nobody ever answers.
+pub const LISTEN_BACKLOG: u32 = 4096;
 /// Of our own connecting: a healthy mail server answers in well under a second.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Of our own commands; far below the patience of whoever waits for us (transport.md F3.9: 60 s).

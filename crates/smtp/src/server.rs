@@ -6,9 +6,10 @@ use mail::{Envelope, Recipient};
 use rustls_pki_types::CertificateDer;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
@@ -88,6 +89,15 @@ impl Default for Patience {
             data_octets_per_second: limits::DATA_OCTETS_PER_SECOND_MIN,
         }
     }
+}
+
+/// A socket on which many may come at once.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // a server that was ended must not wait for its old connections before it starts again
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits::LISTEN_BACKLOG)
 }
 
 /// One connection from greeting to goodbye. An error is the peer's going away; it concerns nobody else.

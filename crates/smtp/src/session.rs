@@ -4,7 +4,7 @@
 use crate::command::{self, Command};
 use crate::{DataReceiver, Reply, limits};
 use bytes::{Buf, Bytes, BytesMut};
-use mail::{Body, Envelope, Recipient};
+use mail::{Body, Envelope, HeaderSection, Recipient};
 
 /// What to do next.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub struct Session {
     announced: usize,
     /// Why the message under way is read and not kept, where it is not its size.
     given_up: Option<Reply>,
+    /// Recipients of this message beyond those that are taken.
+    recipients_beyond: usize,
     waiting: Option<Waiting>,
     errors: u32,
     refusals: u32,
@@ -82,6 +84,7 @@ impl Session {
             swallowed: 0,
             announced: 0,
             given_up: None,
+            recipients_beyond: 0,
             waiting: None,
             errors: 0,
             refusals: 0,
@@ -108,6 +111,14 @@ impl Session {
     pub fn has_pending_input(&self) -> bool {
         !self.input.is_empty()
     }
+    /// Octets in memory on behalf of the peer.
+    pub fn octets_held(&self) -> usize {
+        let message = match &self.mode {
+            Mode::Data(receiver) => receiver.held(),
+            _ => 0,
+        };
+        self.input.len() + message + self.chunks.as_ref().map_or(0, Vec::len)
+    }
     pub fn feed(&mut self, octets: &[u8]) {
         self.input.extend_from_slice(octets);
     }
@@ -126,6 +137,7 @@ impl Session {
         self.broken = false;
         self.swallowed = 0;
         self.given_up = None;
+        self.recipients_beyond = 0;
     }
 
     /// Octets of the message under way that are kept so far.
@@ -240,6 +252,11 @@ impl Session {
         let (envelope, refusal) = (self.envelope.take().unwrap_or_default(), self.not_kept());
         self.forget();
         match message {
+            Some(raw) if header_too_large(&raw) => Event::Reply(Reply::new(
+                552,
+                (5, 3, 4),
+                format!("Header is larger than {} octets", limits::HEADER_OCTETS_MAX),
+            )),
             Some(raw) => {
                 self.waiting = Some(Waiting::Message);
                 Event::Message(envelope, raw.into())
@@ -380,6 +397,10 @@ impl Session {
             None => self.error(out_of_order("MAIL first")),
             Some(_) if self.chunks.is_some() || self.broken => self.error(out_of_order("The message has begun")),
             Some(envelope) if envelope.recipients.len() >= limits::RECIPIENTS_MAX => {
+                self.recipients_beyond += 1;
+                if self.recipients_beyond > limits::RECIPIENTS_MAX {
+                    return Event::Close(Reply::new(421, (4, 5, 3), "Too many recipients"));
+                }
                 Event::Reply(Reply::new(452, (4, 5, 3), "Too many recipients"))
             }
             Some(envelope) if !recipient.address.is_ascii() && !envelope.smtputf8 => self.error(needs_smtputf8()),
@@ -427,6 +448,10 @@ impl Session {
 
 fn out_of_order(text: &str) -> Reply {
     Reply::new(503, (5, 5, 1), text)
+}
+
+fn header_too_large(raw: &[u8]) -> bool {
+    HeaderSection::of(raw).fields().any(|f| f.range.end > limits::HEADER_OCTETS_MAX)
 }
 
 /// RFC 6531 §3.5

@@ -1,13 +1,11 @@
 //! A server of ours that keeps what it takes.
 
-use crate::authority::Authority;
 use bytes::Bytes;
 use mail::{Envelope, Recipient};
 use rustls_pki_types::CertificateDer;
 use smtp::{Handler, Reply, ServerSettings, serve_connection, tls};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 
 /// Remembers what came; refuses what begins with `no` or `later`, and messages that hold `refuse me`.
 #[derive(Clone, Default)]
@@ -51,17 +49,13 @@ impl Handler for Keeper {
     }
 }
 
-/// Settings of a server called `mx.example`.
-pub fn settings(authority: &Authority) -> ServerSettings {
-    let (chain, key) = authority.issue("mx.example");
-    ServerSettings {
-        octets_max: 1 << 20,
-        ..ServerSettings::new("mx.example", tls::server_config(&chain, &key).unwrap())
-    }
+/// Settings of a server called `mx.example`, with its chain and key.
+pub fn settings((chain, key): &(String, String)) -> ServerSettings {
+    ServerSettings { octets_max: 1 << 20, ..ServerSettings::new("mx.example", tls::server_config(chain, key).unwrap()) }
 }
 
 pub async fn serve(settings: ServerSettings) -> (SocketAddr, Keeper) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = smtp::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let (address, keeper) = (listener.local_addr().unwrap(), Keeper::default());
     let kept = keeper.clone();
     tokio::spawn(async move {

@@ -21,7 +21,7 @@ fn target(authority: &Authority, address: std::net::SocketAddr, name: &str, iden
 #[tokio::test]
 async fn the_first_address_that_takes_us_is_used() {
     let authority = Authority::new();
-    let (right, keeper) = serve(settings(&authority)).await;
+    let (right, keeper) = serve(settings(&authority.issue("mx.example"))).await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let to = |address| target(&authority, address, "mx.example", None);
@@ -40,7 +40,7 @@ async fn the_first_address_that_takes_us_is_used() {
 #[tokio::test]
 async fn any_octets_arrive_as_they_left() {
     let authority = Authority::new();
-    let (address, keeper) = serve(settings(&authority)).await;
+    let (address, keeper) = serve(settings(&authority.issue("mx.example"))).await;
     let mut connection = Connection::open(&target(&authority, address, "mx.example", None)).await.unwrap();
     let messages: [&[u8]; 8] = [
         b"",
@@ -73,7 +73,7 @@ async fn any_octets_arrive_as_they_left() {
 #[tokio::test]
 async fn both_sides_prove_their_names() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let (address, keeper) = serve(settings(&authority)).await;
+    let (address, keeper) = serve(settings(&authority.issue("mx.example"))).await;
     let wrong_name = Connection::open(&target(&authority, address, "other.example", None)).await;
     assert!(matches!(wrong_name, Err(ClientError::Tls { .. })));
     let wrong_root = Connection::open(&target(&other, address, "mx.example", None)).await;
@@ -96,7 +96,7 @@ async fn both_sides_prove_their_names() {
 #[tokio::test]
 async fn commands_before_the_handshake_are_not_taken_for_ones_after_it() {
     let authority = Authority::new();
-    let (address, _) = serve(settings(&authority)).await;
+    let (address, _) = serve(settings(&authority.issue("mx.example"))).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<evil@example>\r\n").await.unwrap();
     let mut said = String::new();

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 fn settings_of(dialog: &Dialog, authority: &Authority) -> ServerSettings {
-    let mut settings = settings(authority);
+    let mut settings = settings(&authority.issue("mx.example"));
     for (_, line) in &dialog.lines {
         match line {
             Line::Words(words) if words[0] == "octets_max" => settings.octets_max = words[1].parse().unwrap(),
