@@ -138,7 +138,8 @@ impl Doors {
             let (count, messages) = self.count(tenant, Some(window)).await;
             let window = &mut record.windows[n];
             let differs = window.count != count;
-            window.counted = true;
+            // what could not be read is counted again in the next round
+            window.counted = count.is_ok();
             if count.is_ok() || window.count.is_err() {
                 (window.count, window.messages) = (count, messages);
             }

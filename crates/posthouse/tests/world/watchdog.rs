@@ -178,7 +178,7 @@ async fn outage(resubmit_hours: i64) {
         let (began, patience) = (std::time::Instant::now(), std::time::Duration::from_secs(180));
         loop {
             let now = status(&world);
-            if now["fail_open"]["windows"][0]["count"]["Ok"].as_u64().is_some_and(|n| n >= 2) {
+            if now["fail_open"]["windows"][0]["count"]["Ok"] == 2 {
                 break;
             }
             assert!(began.elapsed() < patience, "{now:#}");
@@ -190,7 +190,7 @@ async fn outage(resubmit_hours: i64) {
             .map(|m| m["message_id"].as_str().unwrap().to_owned())
             .collect();
         assert!(named.iter().any(|id| id.starts_with("past-in")) && named.iter().any(|id| id.starts_with("past-out")));
-        assert!(text(&about(&world, UNCHECKED).unwrap()).contains("messages were delivered unchecked"));
+        assert!(text(&about(&world, UNCHECKED).unwrap()).contains("2 messages were delivered unchecked"));
     }
     assert_eq!(run(&world, &["audit", "verify"]).0, Some(0));
 }
