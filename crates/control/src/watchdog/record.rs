@@ -89,6 +89,15 @@ pub(crate) struct Record {
 const ROUNDS: &str = "watchdog rounds";
 const RECORD: &str = "watchdog";
 
+impl Window {
+    /// Delivered in that time, or while the rules were not in effect yet. The trace counts whole seconds.
+    pub(super) fn covers(&self, direction: Direction, received: Timestamp) -> bool {
+        let last = self.to + limits::RULE_IN_EFFECT;
+        self.directions.contains(&direction)
+            && (self.from.as_second()..=last.as_second()).contains(&received.as_second())
+    }
+}
+
 impl Rounds {
     pub(crate) async fn known(store: &Store, id: TenantId) -> Result<Rounds> {
         Ok(serde_json::from_value(store.step(id, ROUNDS).await?.unwrap_or_default()).unwrap_or_default())
@@ -163,5 +172,30 @@ pub(super) fn now_off(why: &str, directions: &[Direction]) -> Off {
         phase_since: now,
         told: None,
         tried: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_second_in_which_routing_went_off_is_counted() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let window = Window {
+            from: at("2026-11-25T02:51:38.342516Z"),
+            to: at("2026-11-25T02:52:14.797491Z"),
+            directions: vec![Direction::Inbound],
+            count: Ok(0),
+            messages: Vec::new(),
+            counted: false,
+        };
+        let covers = |text: &str| window.covers(Direction::Inbound, at(text));
+        assert!(covers("2026-11-25T02:51:38.0000018Z") && covers("2026-11-25T02:52:14Z"));
+        assert!(!covers("2026-11-25T02:51:37.9Z"));
+        let in_effect = window.to + limits::RULE_IN_EFFECT;
+        assert!(window.covers(Direction::Inbound, in_effect));
+        assert!(!window.covers(Direction::Inbound, in_effect + jiff::SignedDuration::from_secs(1)));
+        assert!(!window.covers(Direction::Outbound, at("2026-11-25T02:52:00Z")));
     }
 }

@@ -168,10 +168,9 @@ impl Doors {
             Ok(Fact::Unknown { unknown_because }) => return (Err(unknown_because), Vec::new()),
             Err(e) => return (Err(e.to_string()), Vec::new()),
         };
-        let last = window.to + limits::RULE_IN_EFFECT;
         let of_window = measured.skips.iter().filter(|s| {
             let reason = matches!(s.reason, Reason::FailOpen { .. } | Reason::JustChanged { .. });
-            window.directions.contains(&s.direction) && reason && s.received >= window.from && s.received <= last
+            reason && window.covers(s.direction, s.received)
         });
         let unchecked = |s: &crate::measured::Skip| Unchecked {
             direction: s.direction,
