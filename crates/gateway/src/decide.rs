@@ -5,7 +5,7 @@ use crate::attribute::Attributed;
 use crate::ended::Stop;
 use crate::faults::{Consequence, Fault};
 use crate::judgements::Judgement;
-use verdict::{Decision, Verdict};
+use verdict::{Category, Decision, Verdict};
 
 pub(crate) struct Decided {
     pub decision: Decision,
@@ -28,6 +28,7 @@ pub(crate) fn decide(attributed: &Attributed, judged: Result<Judgement, Fault>, 
             Consequence::PassUnjudged => Ok(Decided {
                 decision: Decision {
                     verdict: Verdict::Pass,
+                    category: Category::Clean,
                     reasons: vec![format!("not judged: {}", fault.alert().2)],
                 },
                 judged: false,

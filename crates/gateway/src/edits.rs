@@ -131,7 +131,11 @@ mod tests {
     use verdict::{Decision, Verdict};
 
     fn decided(is_suspicious: bool) -> Decided {
-        Decided { decision: Decision { verdict: Verdict::Pass, reasons: vec![] }, judged: true, is_suspicious }
+        Decided {
+            decision: Decision { verdict: Verdict::Pass, category: verdict::Category::Clean, reasons: vec![] },
+            judged: true,
+            is_suspicious,
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use mail::Message;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout_at;
-use verdict::{Evidence, Finding, Proofs};
+use verdict::{Content, Evidence, Finding, Proofs};
 
 pub(crate) async fn inspect(
     house: &House,
@@ -58,11 +58,13 @@ async fn look(
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
         message.with_parts(|parts| {
+            let content = Content::of(parts);
             let evidence = Evidence {
                 direction,
                 envelope: &received.envelope,
                 message: &message,
                 parts,
+                content: &content,
                 proofs: &proofs,
                 own_domains: &connected.tenant.domains,
                 people: &connected.people,

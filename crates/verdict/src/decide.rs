@@ -1,6 +1,7 @@
 //! From findings to a decision, by the tenant's policy. Never sees the message.
 
-use crate::{Finding, Severity};
+use crate::finding::HOLD_POINTS;
+use crate::{Category, Finding, Severity};
 use serde::{Deserialize, Serialize};
 use tenant::{Direction, Policy};
 
@@ -18,19 +19,35 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     pub verdict: Verdict,
+    /// What the message is: the most pressing of what led to the decision.
+    #[serde(default = "unnamed")]
+    pub category: Category,
     /// One sentence for each finding that led to it; empty when nothing was found.
     pub reasons: Vec<String>,
 }
 
-/// Inbound: what deceives or harms is held. Outbound: only what harms, since a user's mail is not deceit.
+/// Decisions of before had no name.
+fn unnamed() -> Category {
+    Category::Clean
+}
+
+/// Inbound: what deceives or harms is held, by one finding or by several together. Outbound: only what harms, since a
+/// user's mail is not deceit.
 pub fn decide(findings: &[Finding], policy: &Policy, direction: Direction) -> Decision {
+    let counted: Vec<&Finding> = findings.iter().filter(|f| !policy.only_note.contains(&f.detector)).collect();
     let least = match direction {
         Direction::Inbound => Severity::Suspicious,
         Direction::Outbound => Severity::Malicious,
     };
-    let counts = |f: &&Finding| f.severity >= least && !policy.only_note.contains(&f.detector);
-    let reasons: Vec<String> = findings.iter().filter(counts).map(|f| f.summary.clone()).collect();
-    Decision { verdict: if reasons.is_empty() { Verdict::Pass } else { Verdict::Hold }, reasons }
+    let points: u32 = counted.iter().map(|f| f.points).fold(0, u32::saturating_add);
+    let together = direction == Direction::Inbound && points >= HOLD_POINTS;
+    let led: Vec<&Finding> =
+        counted.into_iter().filter(|f| f.severity >= least || (together && f.points > 0)).collect();
+    Decision {
+        verdict: if led.is_empty() { Verdict::Pass } else { Verdict::Hold },
+        category: led.iter().map(|f| f.category).min().unwrap_or(Category::Clean),
+        reasons: led.iter().map(|f| f.summary.clone()).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +56,15 @@ mod tests {
 
     #[test]
     fn severity_direction_and_policy_decide() {
-        let finding = |severity| vec![Finding { detector: "d".into(), severity, summary: "s".into(), details: vec![] }];
+        let one = |severity, points| Finding {
+            detector: "d".into(),
+            category: Category::Spam,
+            severity,
+            points,
+            summary: "s".into(),
+            details: vec![],
+        };
+        let finding = |severity| vec![one(severity, 60)];
         let forgiving = Policy { only_note: vec!["d".into()], ..Policy::default() };
         let verdict = |severity, policy: &Policy, direction| decide(&finding(severity), policy, direction).verdict;
         assert_eq!(verdict(Severity::Note, &Policy::default(), Direction::Inbound), Verdict::Pass);
@@ -49,7 +74,12 @@ mod tests {
         assert_eq!(verdict(Severity::Malicious, &forgiving, Direction::Inbound), Verdict::Pass);
         assert_eq!(
             decide(&[], &Policy::default(), Direction::Inbound),
-            Decision { verdict: Verdict::Pass, reasons: vec![] }
+            Decision { verdict: Verdict::Pass, category: Category::Clean, reasons: vec![] }
         );
+        let two = [one(Severity::Note, 60), one(Severity::Note, 40)];
+        let held = decide(&two, &Policy::default(), Direction::Inbound);
+        assert_eq!((held.verdict, held.category, held.reasons.len()), (Verdict::Hold, Category::Spam, 2));
+        assert_eq!(decide(&two, &Policy::default(), Direction::Outbound).verdict, Verdict::Pass);
+        assert_eq!(decide(&two, &forgiving, Direction::Inbound).verdict, Verdict::Pass);
     }
 }

@@ -1,5 +1,6 @@
 //! All that a detector may look at.
 
+use crate::Content;
 use mail::{Envelope, Message, Part};
 use serde::{Deserialize, Serialize};
 use tenant::Direction;
@@ -32,6 +33,8 @@ pub struct Evidence<'a> {
     pub message: &'a Message,
     /// Of the message, those of nested ones included.
     pub parts: &'a [Part<'a>],
+    /// What a reader sees of them.
+    pub content: &'a Content,
     pub proofs: &'a Proofs,
     /// Accepted domains of the tenant, lower case.
     pub own_domains: &'a [String],

@@ -177,6 +177,7 @@ pub(super) fn now_off(why: &str, directions: &[Direction]) -> Off {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -31,12 +31,18 @@ fn filled() -> Metrics {
         log.entry.steps.push(StepTime { step: "no such step".into(), micros: 40 });
         let finding = |detector: &str| verdict::Finding {
             detector: detector.into(),
+            category: verdict::Category::Malware,
             severity: verdict::Severity::Malicious,
+            points: 100,
             summary: "words of a stranger".into(),
             details: Vec::new(),
         };
         log.entry.findings = vec![finding("eicar"), finding("words of a stranger")];
-        log.entry.decision = Some(verdict::Decision { verdict: verdict::Verdict::Hold, reasons: Vec::new() });
+        log.entry.decision = Some(verdict::Decision {
+            verdict: verdict::Verdict::Hold,
+            category: verdict::Category::Malware,
+            reasons: Vec::new(),
+        });
     });
     metrics.journey(&held, Some("contoso".into()), Outcome::Held, Duration::from_millis(12));
     let broken = log(|log| log.fault = Some("store"));

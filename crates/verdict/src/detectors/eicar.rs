@@ -1,12 +1,13 @@
 //! The EICAR test file (eicar.org, 68 bytes, optionally followed by white space up to 128 bytes).
 
 use super::Detector;
-use crate::{Evidence, Finding, Severity};
+use crate::{Category, Evidence, Finding, Severity};
 use mail::Kind;
 
 pub const DETECTOR: Detector = Detector {
     id: "eicar",
     title: "EICAR test file",
+    category: Category::Malware,
     severity: Severity::Malicious,
     prose: "Any part of the message, attached messages included, whose decoded content is the EICAR anti-virus test file. It harms\nnobody and proves that attachments are looked into. A file that merely contains the string is not one. Archives are not opened yet.",
     look,
@@ -29,12 +30,9 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         let whole = part.kind != Kind::Multipart && part.kind != Kind::Message;
         if whole && is_test_file(&part.decoded) {
             let name = part.file_name.unwrap_or("without a name");
-            found.push(Finding {
-                detector: DETECTOR.id.into(),
-                severity: Severity::Malicious,
-                summary: format!("attachment \"{name}\" is the EICAR test file"),
-                details: vec![format!("{}, {} bytes, at depth {}", part.content_type, part.decoded.len(), part.depth)],
-            });
+            let summary = format!("attachment \"{name}\" is the EICAR test file");
+            let where_ = format!("{}, {} bytes, at depth {}", part.content_type, part.decoded.len(), part.depth);
+            found.push(Finding::malicious(&DETECTOR, summary, vec![where_]));
         }
     }
     found

@@ -1,12 +1,13 @@
 //! A sender from outside who shows the name or address of somebody inside.
 
 use super::Detector;
-use crate::{Evidence, Finding, Severity};
+use crate::{Category, Evidence, Finding, Severity};
 use tenant::Direction;
 
 pub const DETECTOR: Detector = Detector {
     id: "impersonation",
     title: "Display-name impersonation",
+    category: Category::Impersonation,
     severity: Severity::Suspicious,
     prose: "Inbound mail whose From shows the display name of a user of this tenant, or an address in one of its domains, while the real\naddress is outside. Case, accents, look-alike Cyrillic and Greek letters, punctuation and \"Last, First\" are seen through. Names of\none word are ignored. A user who writes from a private address is reported too: release the message, or list the detector under\n`only_note`.",
     look,
@@ -28,12 +29,7 @@ fn judge(evidence: &Evidence<'_>, display: &str, address: &str) -> Option<Findin
         return None;
     }
     let shown = normalise(display);
-    let finding = |summary: String, detail: String| Finding {
-        detector: DETECTOR.id.into(),
-        severity: Severity::Suspicious,
-        summary,
-        details: vec![detail],
-    };
+    let finding = |summary: String, detail: String| Finding::suspicious(&DETECTOR, summary, vec![detail]);
     if let Some(real) = evidence.people.get(&shown).filter(|_| is_a_name(&shown)) {
         return Some(finding(
             format!("From shows \"{display}\", a user here, but comes from {address}"),

@@ -4,7 +4,7 @@ pub mod eicar;
 pub mod impersonation;
 pub mod link_mismatch;
 
-use crate::{Evidence, Finding, Severity};
+use crate::{Category, Evidence, Finding, Severity};
 
 /// One detector: what it is called, what it looks for, and the function that looks.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub struct Detector {
     /// Stable; stands in findings, policies and the journal.
     pub id: &'static str,
     pub title: &'static str,
+    /// What a message is in which it finds something.
+    pub category: Category,
     /// The worst that it reports.
     pub severity: Severity,
     /// What it looks for, what it does not see, and what to do about a false alarm.
@@ -34,13 +36,14 @@ mod tests {
     use std::path::Path;
 
     fn page() -> String {
-        let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
+        let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones.\nA *note* holds nothing alone; each brings points, and from 100 on they hold together. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
         for d in CATALOGUE {
             write!(
                 page,
-                "\n## {} (`{}`, {})\n\n{}\n",
+                "\n## {} (`{}`, {}, {})\n\n{}\n",
                 d.title,
                 d.id,
+                d.category.as_str(),
                 format!("{:?}", d.severity).to_lowercase(),
                 d.prose
             )
@@ -87,6 +90,7 @@ mod tests {
                     envelope: &envelope,
                     message: &message,
                     parts,
+                    content: &crate::Content::of(parts),
                     proofs: &proofs,
                     own_domains: &own,
                     people: &people,
