@@ -12,34 +12,35 @@ use crate::log::Log;
 use crate::parse::parse;
 use crate::receive::Received;
 use crate::replies;
+use std::pin::pin;
 use std::sync::Arc;
 use store::Outcome;
 
 /// receive → attribute → parse → authenticate → inspect → decide → act → hand back
 pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut Log) -> Result<Ended, Stop> {
-    let attributed = log.step("attribute", attribute(house, received)).await?;
+    let attributed = log.step("attribute", pin!(attribute(house, received))).await?;
     log.entry.tenant = Some(attributed.id());
     log.entry.direction = Some(attributed.direction);
     log.entry.visits = attributed.visits;
     log.entry.probe = attributed.probe.clone();
     log.entry.newest_token = attributed.newest_token;
 
-    let message = log.step("parse", parse(received)).await;
+    let message = log.step("parse", pin!(parse(received))).await;
     log.entry.message_id = message.message_id().or(log.entry.message_id.take());
     log.entry.subject = message.subject();
     log.entry.anomalies = message.anomalies().iter().map(ToString::to_string).collect();
 
-    let proofs = log.step("authenticate", authenticate(house, received, &message)).await;
+    let proofs = log.step("authenticate", pin!(authenticate(house, received, &message))).await;
     log.entry.proofs = proofs.clone();
 
-    let judged = log.step("inspect", inspect(house, &attributed, received, &message, proofs.clone())).await;
+    let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, proofs.clone()))).await;
     log.judged(&judged);
 
-    let decided = log.step("decide", async { decide(&attributed, judged, &received.id) }).await?;
+    let decided = log.step("decide", pin!(async { decide(&attributed, judged, &received.id) })).await?;
     log.entry.decision = Some(decided.decision.clone());
     log.entry.judged = decided.judged;
 
-    let action = log.step("act", act(house, &attributed, received, &message, &proofs, &decided)).await?;
+    let action = log.step("act", pin!(act(house, &attributed, received, &message, &proofs, &decided))).await?;
     match action {
         Action::Held(id) => {
             log.entry.held = Some(id);
@@ -47,7 +48,9 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
         }
         Action::HandBack(raw, edits) => {
             log.entry.edits = edits;
-            log.step("hand back", hand_back(house, &attributed, received, &message, &raw)).await.finish(&mut log.entry)
+            log.step("hand back", pin!(hand_back(house, &attributed, received, &message, &raw)))
+                .await
+                .finish(&mut log.entry)
         }
     }
 }

@@ -56,7 +56,8 @@ impl Log {
         Log { entry, fault: None }
     }
 
-    /// Runs one step and writes down what it took.
+    /// Runs one step and writes down what it took. Callers pin it where it is: a step's state is some kilobytes, and would be
+    /// moved twice on its way here.
     pub(crate) async fn step<T>(&mut self, name: &str, step: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let result = step.instrument(tracing::debug_span!("step", step = name)).await;

@@ -165,7 +165,7 @@ fn fields(raw: &[u8], edits: &[Edit]) -> Vec<Splice> {
         }
     }
     // A message that begins with a line that is no field would become part of our header: part them.
-    if !head.is_empty() && section.end() == 0 && !section.ends_properly() {
+    if !head.is_empty() && section.fields().next().is_none() && !section.ends_properly() {
         head.extend_from_slice(b"\r\n");
     }
     let mut splices = vec![Splice { range: 0..0, new: head }];
@@ -241,7 +241,7 @@ fn removes(edit: &Edit, name: &str) -> bool {
 }
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &str) {
-    let clean: String = value.chars().map(|c| if c == '\r' || c == '\n' { ' ' } else { c }).collect();
+    let clean = value.replace(['\r', '\n'], " ");
     let room = FIELD_OCTETS_MAX.saturating_sub(name.len() + 2);
     let mut end = clean.len().min(room);
     while !clean.is_char_boundary(end) {

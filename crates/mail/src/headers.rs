@@ -59,7 +59,8 @@ impl<'a> HeaderSection<'a> {
 
     /// False when a line that is no field ended the section instead of an empty one.
     pub fn ends_properly(&self) -> bool {
-        self.body_start() > self.end() || self.end() == self.raw.len()
+        let end = self.end();
+        end == self.raw.len() || matches!(&self.raw[end..], [b'\r', b'\n', ..] | [b'\n', ..])
     }
 }
 
@@ -108,7 +109,17 @@ fn field_end(raw: &[u8], from: usize) -> usize {
 /// RFC 5322 §2.2.3: line ends before white space vanish; outer white space goes too. Lossy where not UTF-8.
 pub fn unfold(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
-    text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect::<String>().trim().to_owned()
+    if memchr::memchr2(b'\r', b'\n', value).is_none() {
+        return text.trim().to_owned();
+    }
+    let mut unfolded = String::with_capacity(text.len());
+    let mut at = 0;
+    for end in memchr::memchr2_iter(b'\r', b'\n', text.as_bytes()) {
+        unfolded.push_str(&text[at..end]);
+        at = end + 1;
+    }
+    unfolded.push_str(&text[at..]);
+    unfolded.trim().to_owned()
 }
 
 #[cfg(test)]

@@ -189,25 +189,24 @@ pub(crate) fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
         return vec![Anomaly::Empty];
     }
     let section = HeaderSection::of(raw);
-    if section.end() == 0 {
+    if section.fields().next().is_none() {
         found.push(Anomaly::NoHeaders);
     }
     if !section.ends_properly() {
         found.push(Anomaly::HeaderWithoutEnd);
     }
-    if raw.contains(&0) {
+    if memchr::memchr(0, raw).is_some() {
         found.push(Anomaly::NulBytes);
     }
-    let (mut bare_lf, mut bare_cr) = (false, false);
-    for at in memchr::memchr2_iter(b'\r', b'\n', raw) {
-        if raw[at] == b'\n' {
-            bare_lf |= at == 0 || raw[at - 1] != b'\r';
-        } else {
-            bare_cr |= raw.get(at + 1) != Some(&b'\n');
-        }
+    let (mut line_ends, mut bare_lf) = (0, false);
+    for at in memchr::memchr_iter(b'\n', raw) {
+        let whole = at > 0 && raw[at - 1] == b'\r';
+        line_ends += usize::from(whole);
+        bare_lf |= !whole;
     }
     found.extend(bare_lf.then_some(Anomaly::BareLf));
-    found.extend(bare_cr.then_some(Anomaly::BareCr));
+    let crs = memchr::memchr_iter(b'\r', raw).count();
+    found.extend((crs > line_ends).then_some(Anomaly::BareCr));
     found
 }
 

@@ -1,6 +1,6 @@
 //! One SMTP reply (RFC 5321 §4.2) with its enhanced code (RFC 3463).
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A reply, said or heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +48,19 @@ impl Reply {
     }
     /// As it goes over the wire; the text's lines become reply lines, and nothing in it can end one.
     pub fn wire(&self) -> String {
-        let lines: Vec<String> =
-            self.text.split('\n').map(|l| l.chars().filter(|c| !c.is_control()).collect()).collect();
-        let enhanced = self.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c} ")).unwrap_or_default();
-        let last = lines.len() - 1;
-        lines
-            .iter()
-            .enumerate()
-            .map(|(n, line)| format!("{}{}{enhanced}{line}\r\n", self.code, if n == last { ' ' } else { '-' }))
-            .collect()
+        let mut out = String::with_capacity(self.text.len() + 32);
+        let mut lines = self.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let between = if lines.peek().is_some() { '-' } else { ' ' };
+            // writing into a String cannot fail
+            let _ = write!(out, "{}{between}", self.code);
+            if let Some((a, b, c)) = self.enhanced {
+                let _ = write!(out, "{a}.{b}.{c} ");
+            }
+            out.extend(line.chars().filter(|c| !c.is_control()));
+            out.push_str("\r\n");
+        }
+        out
     }
 }
 

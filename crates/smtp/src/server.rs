@@ -1,7 +1,7 @@
 //! Drives a [`Session`] over a socket: reads, writes, waits, shakes hands. Decides nothing.
 
 use crate::{Event, Reply, Session, limits};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mail::{Envelope, Recipient};
 use rustls_pki_types::CertificateDer;
 use std::future::Future;
@@ -136,7 +136,6 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
     watch: &mut Watch,
 ) -> io::Result<bool> {
     let patience = watch.patience;
-    let mut piece = BytesMut::new();
     let mut said = String::new();
     loop {
         while let Some(event) = session.next_event() {
@@ -175,20 +174,15 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
             }
         }
         write(stream, &mut said, patience).await?;
-        piece.clear();
         let rests = session.rests();
         if rests {
             handler.rest();
             session.idle();
-            if piece.capacity() != limits::IDLE_READ_OCTETS {
-                piece = BytesMut::with_capacity(limits::IDLE_READ_OCTETS);
-            }
-        } else {
-            piece.reserve(limits::READ_OCTETS);
         }
+        session.input().reserve(if rests { limits::IDLE_READ_OCTETS } else { limits::READ_OCTETS });
         let until = watch.deadline(session.in_data());
         let heard = tokio::select! {
-            heard = timeout_at(until, stream.read_buf(&mut piece)) => heard,
+            heard = timeout_at(until, stream.read_buf(session.input())) => heard,
             goodbye = handler.dismissed(), if rests => return close(stream, &goodbye, patience).await,
         };
         match heard {
@@ -198,9 +192,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
                     return close(stream, &goodbye, patience).await;
                 }
                 watch.read(octets);
-                session.feed(&piece);
                 if session.in_data()
-                    && let Err(reply) = handler.grows(session.held_octets() + octets)
+                    && let Err(reply) = handler.grows(session.message_octets() + octets)
                 {
                     session.give_up(reply);
                 }

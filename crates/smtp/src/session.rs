@@ -113,11 +113,11 @@ impl Session {
     }
     /// Octets in memory on behalf of the peer.
     pub fn octets_held(&self) -> usize {
-        let message = match &self.mode {
-            Mode::Data(receiver) => receiver.held(),
-            _ => 0,
-        };
-        self.input.len() + message + self.chunks.as_ref().map_or(0, Vec::len)
+        self.input.len() + self.message_octets()
+    }
+    /// What the peer sent and nobody looked at yet; octets are read to its end.
+    pub fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
     }
     pub fn feed(&mut self, octets: &[u8]) {
         self.input.extend_from_slice(octets);
@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Octets of the message under way that are kept so far.
-    pub fn held_octets(&self) -> usize {
+    pub fn message_octets(&self) -> usize {
         match &self.mode {
             Mode::Data(receiver) => receiver.held(),
             _ => self.chunks.as_ref().map_or(0, Vec::len),
@@ -171,7 +171,7 @@ impl Session {
     /// Lets go of what a large message needed; many sessions wait for nothing.
     pub fn idle(&mut self) {
         if self.input.is_empty() && self.input.capacity() > limits::IDLE_READ_OCTETS {
-            self.input = BytesMut::new();
+            self.input = BytesMut::with_capacity(limits::IDLE_READ_OCTETS);
         }
     }
 

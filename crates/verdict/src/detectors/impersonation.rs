@@ -88,6 +88,7 @@ fn fold(c: char) -> Option<char> {
         ("źżž", 'z'),
     ];
     match c {
+        'a'..='z' | '0'..='9' => Some(c),
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' | '\u{300}'..='\u{36f}' => None,
         // full-width forms, U+FF01..U+FF5E
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).and_then(|c| fold(c.to_ascii_lowercase())),
