@@ -12,7 +12,6 @@ use crate::limits;
 use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
 use mail::{Edit, Envelope, Message, Pieces};
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
@@ -44,7 +43,15 @@ pub(crate) async fn act(
                 keep_probe: attributed.probe.is_some(),
             };
             let mut all = own_fields(&marks, &received_field(house, received));
-            let wanted = edits::wanted(house, attributed, received, decided);
+            let case = edits::Case {
+                tenant: attributed.tenant(),
+                direction: attributed.direction,
+                is_probe: attributed.probe.is_some(),
+                visits: attributed.visits,
+                null_sender: received.envelope.is_null_sender(),
+                is_suspicious: decided.is_suspicious,
+            };
+            let wanted = edits::wanted(house, &case);
             all.extend(wanted.edits);
             let (raw, mut told) = edits::carried_out(house, &received.raw, all, proofs).await;
             told.extend(wanted.left);
@@ -76,12 +83,8 @@ pub(crate) struct Marks<'a> {
     pub keep_probe: bool,
 }
 
-pub(crate) fn marked(raw: &Bytes, marks: &Marks<'_>, received: &str) -> Pieces {
-    mail::apply(raw, &own_fields(marks, received))
-}
-
 /// The first is topmost.
-fn own_fields(marks: &Marks<'_>, received: &str) -> Vec<Edit> {
+pub(crate) fn own_fields(marks: &Marks<'_>, received: &str) -> Vec<Edit> {
     vec![
         Edit::add("Received", received),
         Edit::add(HEADER_PASS, marks.tenant.pass_mark(marks.direction)),

@@ -2,15 +2,12 @@
 //! and sealed with an ARC set where something changed that the sender may have signed.
 
 use crate::arc;
-use crate::attribute::Attributed;
-use crate::decide::Decided;
 use crate::house::House;
 use crate::limits;
-use crate::receive::Received;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use mail::{Banner, Edit, Edited, Pieces, UrlMap};
-use tenant::{BannerFor, Direction, Edits, HeaderField, Secret};
+use tenant::{BannerFor, Direction, Edits, HeaderField, Secret, Tenant};
 use verdict::Proofs;
 
 /// What is asked for, and what of it is not done.
@@ -20,21 +17,32 @@ pub(crate) struct Wanted {
     pub left: Vec<String>,
 }
 
-pub(crate) fn wanted(house: &House, attributed: &Attributed, received: &Received, decided: &Decided) -> Wanted {
-    let policy = &attributed.tenant().policy.edits;
+/// What that depends on, beside the policy.
+pub(crate) struct Case<'a> {
+    pub tenant: &'a Tenant,
+    pub direction: Direction,
+    pub is_probe: bool,
+    pub visits: u32,
+    pub null_sender: bool,
+    /// Something was found that did not hold it, or nobody could look, or a person released it.
+    pub is_suspicious: bool,
+}
+
+pub(crate) fn wanted(house: &House, case: &Case<'_>) -> Wanted {
+    let policy = &case.tenant.policy.edits;
     // a probe has to come back as it went; a second visit has had its edits
-    if attributed.probe.is_some() || attributed.visits > 1 {
+    if case.is_probe || case.visits > 1 {
         return Wanted::default();
     }
-    let header = policy.header.as_ref().filter(|_| attributed.direction == Direction::Inbound);
+    let header = policy.header.as_ref().filter(|_| case.direction == Direction::Inbound);
     let header = header.map(|HeaderField { name, value }| Edit::add(name, value));
-    let content = match attributed.direction {
-        Direction::Inbound => inbound(policy, decided, || house.store.link_secret(attributed.id())),
+    let content = match case.direction {
+        Direction::Inbound => inbound(policy, case.is_suspicious, || house.store.link_secret(case.tenant.id)),
         Direction::Outbound => outbound(policy),
     };
     let why = match () {
         () if content.is_empty() => None,
-        () if received.envelope.is_null_sender() => {
+        () if case.null_sender => {
             let never = &mail::NULL_SENDER;
             Some(format!("not edited: {}: {}", never.what, never.why))
         }
@@ -47,11 +55,11 @@ pub(crate) fn wanted(house: &House, attributed: &Attributed, received: &Received
     Wanted { edits: header.into_iter().chain(content).collect(), left: why.into_iter().collect() }
 }
 
-fn inbound(policy: &Edits, decided: &Decided, secret: impl FnOnce() -> Secret) -> Vec<Edit> {
+fn inbound(policy: &Edits, is_suspicious: bool, secret: impl FnOnce() -> Secret) -> Vec<Edit> {
     let with_banner = match policy.banner {
         BannerFor::Off => false,
         BannerFor::External => true,
-        BannerFor::Suspicious => decided.is_suspicious,
+        BannerFor::Suspicious => is_suspicious,
     };
     let tag = policy.subject_tag.clone().map(Edit::SubjectTag);
     let banner = with_banner.then(|| Edit::Banner(Banner::of(policy.wording())));
@@ -128,20 +136,11 @@ async fn applied(raw: &Bytes, edits: Vec<Edit>) -> Edited {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use verdict::{Decision, Verdict};
-
-    fn decided(is_suspicious: bool) -> Decided {
-        Decided {
-            decision: Decision { verdict: Verdict::Pass, category: verdict::Category::Clean, reasons: vec![] },
-            judged: true,
-            is_suspicious,
-        }
-    }
 
     #[test]
     fn the_policy_says_what_is_edited() {
         let kinds = |policy: &Edits, suspicious| {
-            let edits = inbound(policy, &decided(suspicious), || Secret::new("k"));
+            let edits = inbound(policy, suspicious, || Secret::new("k"));
             let names = edits.iter().map(|e| format!("{e:?}").split(['(', ' ']).next().unwrap_or_default().to_owned());
             names.collect::<Vec<_>>().join(" ")
         };

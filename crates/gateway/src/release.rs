@@ -1,8 +1,9 @@
 //! What is held goes back by the same function as everything else: by a person's word, or, for recipients that
 //! Microsoft refused for now, by itself.
 
-use crate::act::{Marks, date, marked};
+use crate::act::{Marks, date, own_fields};
 use crate::answers::Meaning;
+use crate::edits;
 use crate::hand_back::reason_of;
 use crate::house::House;
 use crate::limits;
@@ -34,11 +35,25 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         verdict: "released",
         keep_probe: hold.probe,
     };
-    let raw = marked(
-        &body,
-        &marks,
-        &format!("by {} (Posthouse) id {}; {}", house.settings.hostname, hold.journey, date(jiff::Timestamp::now())),
-    );
+    let when = date(jiff::Timestamp::now());
+    let received = format!("by {} (Posthouse) id {}; {when}", house.settings.hostname, hold.journey);
+    let mut all = own_fields(&marks, &received);
+    // what was proven when it came; a journey that is no longer told proved nothing
+    let journey = house.store.journey(&hold.journey).await?;
+    let case = edits::Case {
+        tenant: &connected.tenant,
+        direction: hold.direction,
+        is_probe: hold.probe,
+        visits: journey.as_ref().map_or(1, |j| j.visits),
+        null_sender: hold.envelope.is_null_sender(),
+        is_suspicious: journey.as_ref().is_none_or(|j| !j.findings.is_empty() || !j.judged),
+    };
+    all.extend(edits::wanted(house, &case).edits);
+    let proofs = journey.map(|j| j.proofs).unwrap_or_default();
+    let (raw, told) = edits::carried_out(house, &body, all, &proofs).await;
+    if !told.is_empty() {
+        tracing::info!(held = %held.id, edits = told.join("; "), "edited at release");
+    }
     let said = match offer(house, &connected, &hold.envelope, &raw, &Deadlines::usual()).await {
         Ok(said) => said,
         Err(fault) => {

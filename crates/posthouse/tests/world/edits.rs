@@ -86,6 +86,16 @@ async fn banner_and_tag_go_in_are_sealed_and_told_and_the_banner_comes_out_of_re
     let told = world.command(&["explain", &id]).output().unwrap();
     assert!(String::from_utf8_lossy(&told.stdout).contains("edit        sealed: ARC set 2"));
 
+    // what was held gets the same when a person releases it
+    let lies = "Content-Type: text/html\r\n\r\n<p><a href=\"https://evil.example/x\">www.mybank.example</a></p>\r\n";
+    send(&world, "lies", lies).await;
+    let held = world.json(&["held", "list"]);
+    assert_eq!(world.json(&["held", "release", held[0]["id"].as_str().unwrap()])["released"], true);
+    world.door.idle(60).await.unwrap();
+    let raw = delivered(&world, TO, false, "lies").await;
+    assert!(raw.contains("Subject: [EXTERNAL] lies\r\n") && raw.contains("CAUTION: This message"), "{raw}");
+    assert!(raw.contains("ARC-Seal: i=2;") && raw.contains("d=connect.posthouse.example"), "{raw}");
+
     let signed = "Content-Type: multipart/signed; boundary=b1; protocol=\"application/pkcs7-signature\"; micalg=sha-256\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b1\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n\r\nx\r\n--b1--\r\n";
     send(&world, "signed", signed).await;
     let raw = delivered(&world, TO, false, "signed").await;
