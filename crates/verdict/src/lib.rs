@@ -3,11 +3,13 @@
 //! [`Content`] is what a reader's program would show of the message, gathered once; detectors state what they saw in it
 //! and nothing else; [`decide`] sees findings and policy, never the message.
 
+pub mod brands;
 pub mod content;
 pub mod decide;
 pub mod detectors;
 pub mod evidence;
 pub mod finding;
+pub mod look_alike;
 
 pub use content::Content;
 pub use decide::{Decision, Verdict, decide};

@@ -1,6 +1,7 @@
 //! A sender from outside who shows the name or address of somebody inside.
 
 use super::Detector;
+use crate::look_alike::skeleton;
 use crate::{Category, Evidence, Finding, Severity};
 use tenant::Direction;
 
@@ -56,48 +57,7 @@ pub fn normalise(name: &str) -> String {
         Some((last, first)) if !first.contains(',') => format!("{first} {last}"),
         _ => name.to_owned(),
     };
-    let folded: String = turned.chars().flat_map(char::to_lowercase).filter_map(fold).collect();
-    folded.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// One lower-case character as a reader takes it; `None` where a reader sees nothing.
-fn fold(c: char) -> Option<char> {
-    const LOOK_ALIKES: &[(&str, char)] = &[
-        ("àáâãäåāăąаα", 'a'),
-        ("ç\u{107}čс", 'c'),
-        ("ďđ", 'd'),
-        ("èéêëēėęěеε", 'e'),
-        ("ğģ", 'g'),
-        ("һ", 'h'),
-        ("ìíîïīįıіι", 'i'),
-        ("јʝ", 'j'),
-        ("ķκк", 'k'),
-        ("łľĺļ", 'l'),
-        ("м", 'm'),
-        ("ñńňņ", 'n'),
-        ("òóôõöøōőоο", 'o'),
-        ("рρ", 'p'),
-        ("řŕ", 'r'),
-        ("śšşșѕ", 's'),
-        ("ťţțт", 't'),
-        ("ùúûüūůűųυ", 'u'),
-        ("ν", 'v'),
-        ("ŵ", 'w'),
-        ("хχ", 'x'),
-        ("ýÿу", 'y'),
-        ("źżž", 'z'),
-    ];
-    match c {
-        'a'..='z' | '0'..='9' => Some(c),
-        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' | '\u{300}'..='\u{36f}' => None,
-        // full-width forms, U+FF01..U+FF5E
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).and_then(|c| fold(c.to_ascii_lowercase())),
-        '"' | '\'' | '.' | '`' | '’' => None,
-        c if c.is_alphanumeric() => {
-            Some(LOOK_ALIKES.iter().find(|(all, _)| all.contains(c)).map_or(c, |(_, plain)| *plain))
-        }
-        _ => Some(' '),
-    }
+    skeleton(&turned)
 }
 
 #[cfg(test)]
