@@ -8,9 +8,12 @@ pub mod decide;
 pub mod detectors;
 pub mod evidence;
 pub mod finding;
+mod saved;
+mod stated;
 
 pub use content::Content;
-pub use decide::{Decision, Verdict, decide};
+pub use decide::{Decision, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Proofs};
 pub use finding::{Category, Finding, Severity};
+pub use saved::{Origin, Saved, as_sent};
