@@ -39,3 +39,4 @@ mod zone;
 pub use arc::{ArcKey, ArcSettings};
 pub use release::release;
 pub use serve::{GatewayError, Running, Settings, start};
+pub use tenants::people;

@@ -118,7 +118,7 @@ fn way_back(tenant: &Tenant) -> [u8; 32] {
 }
 
 /// Names of tens of thousands; read one after the other and kept in the form in which they are compared.
-async fn people(store: &Store, id: TenantId) -> store::Result<HashMap<String, String>> {
+pub async fn people(store: &Store, id: TenantId) -> store::Result<HashMap<String, String>> {
     let mut people = HashMap::new();
     let add = |name: &str, address: String| {
         let name = impersonation::normalise(name);

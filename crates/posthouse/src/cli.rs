@@ -114,6 +114,8 @@ pub enum Command {
         /// The journey's id, or its beginning.
         id: String,
     },
+    /// Judge saved messages again with today's detectors, and show what would happen to them.
+    Replay(ReplayArgs),
     /// Messages that wait here.
     #[command(subcommand)]
     Held(HeldCommand),
@@ -418,6 +420,20 @@ pub enum RangesCommand {
         /// What Microsoft's endpoint web service answered, or one range a line.
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// Messages as they came (.eml), or folders of them.
+    #[arg(required = true, value_name = "FILE|FOLDER")]
+    pub saved: Vec<PathBuf>,
+    /// By the policy, domains and people of this tenant (id, label or domain); without it by the policy that new
+    /// tenants have, and the recipient's domain is the tenant's.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Only those that the journal knows and that would fare otherwise today.
+    #[arg(long)]
+    pub changed: bool,
 }
 
 #[derive(Args)]

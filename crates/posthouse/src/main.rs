@@ -15,6 +15,7 @@ mod lifecycle;
 mod logging;
 mod ranges;
 mod reload;
+mod replay;
 mod running;
 mod serve;
 mod show;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(ConfigCommand::Example) => print!("{}", config::EXAMPLE),
         Command::Sim(args) => commands::sim(args).await?,
         Command::Demo(args) => return demo::run(args).await,
+        Command::Replay(args) => replay::run(&cli.config, &args, json).await?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
             let config = config::Config::read(&cli.config)?;
@@ -94,6 +96,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 | Command::Demo(_)
                 | Command::Config(_)
                 | Command::CheckConfig
+                | Command::Replay(_)
                 | Command::Serve { .. }
                 | Command::Watchdog => {}
             }

@@ -34,13 +34,12 @@ fn unnamed() -> Category {
 /// Inbound: what deceives or harms is held, by one finding or by several together. Outbound: only what harms, since a
 /// user's mail is not deceit.
 pub fn decide(findings: &[Finding], policy: &Policy, direction: Direction) -> Decision {
-    let counted: Vec<&Finding> = findings.iter().filter(|f| !policy.only_note.contains(&f.detector)).collect();
+    let counted: Vec<&Finding> = counted(findings, policy).collect();
     let least = match direction {
         Direction::Inbound => Severity::Suspicious,
         Direction::Outbound => Severity::Malicious,
     };
-    let points: u32 = counted.iter().map(|f| f.points).fold(0, u32::saturating_add);
-    let together = direction == Direction::Inbound && points >= HOLD_POINTS;
+    let together = direction == Direction::Inbound && points(findings, policy) >= HOLD_POINTS;
     let led: Vec<&Finding> =
         counted.into_iter().filter(|f| f.severity >= least || (together && f.points > 0)).collect();
     Decision {
@@ -48,6 +47,15 @@ pub fn decide(findings: &[Finding], policy: &Policy, direction: Direction) -> De
         category: led.iter().map(|f| f.category).min().unwrap_or(Category::Clean),
         reasons: led.iter().map(|f| f.summary.clone()).collect(),
     }
+}
+
+/// What the findings that count come to together.
+pub fn points(findings: &[Finding], policy: &Policy) -> u32 {
+    counted(findings, policy).map(|f| f.points).fold(0, u32::saturating_add)
+}
+
+fn counted<'a>(findings: &'a [Finding], policy: &'a Policy) -> impl Iterator<Item = &'a Finding> {
+    findings.iter().filter(|f| !policy.only_note.contains(&f.detector))
 }
 
 #[cfg(test)]

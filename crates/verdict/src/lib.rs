@@ -11,9 +11,12 @@ pub mod evidence;
 pub mod finding;
 pub mod limits;
 pub mod look_alike;
+mod saved;
+mod stated;
 
 pub use content::Content;
-pub use decide::{Decision, Verdict, decide};
+pub use decide::{Decision, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Proofs};
 pub use finding::{Category, Finding, Severity};
+pub use saved::{Origin, Saved, as_sent};
