@@ -5,6 +5,7 @@ pub mod envelope;
 pub mod headers;
 pub mod limits;
 pub mod message;
+mod otherwise;
 mod pieces;
 mod structure;
 

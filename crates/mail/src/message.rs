@@ -1,7 +1,7 @@
 //! The view of a message. Parsing never fails: any bytes give a message, with its anomalies listed.
 
 use crate::headers::HeaderSection;
-use crate::limits;
+use crate::{limits, otherwise};
 use bytes::Bytes;
 use mail_parser::{MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
 use std::borrow::Cow;
@@ -60,6 +60,8 @@ pub struct Part<'a> {
     pub text: Option<Cow<'a, str>>,
     /// 0 = the message itself, 1 = in a message attached to it, …
     pub depth: usize,
+    /// Not what the standards say, but what some mail program may show of the part before it.
+    pub is_other_reading: bool,
     /// Text that mail programs show HTML instead of (RFC 2046 §5.1.4).
     pub has_html_twin: bool,
 }
@@ -170,7 +172,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
             PartKind::Multipart => Kind::Multipart,
             _ => Kind::Binary,
         };
-        parts.push(Part {
+        let read = Part {
             content_type: content_type.unwrap_or_else(|| "text/plain".into()),
             file_name: part.attachment_name(),
             is_attachment: part.is_attachment(),
@@ -178,8 +180,12 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
             decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },
             text: matches!(kind, Kind::Text | Kind::Html).then(|| part.text()).flatten(),
             depth,
+            is_other_reading: false,
             has_html_twin: kind == Kind::Text && has_html_twin(&part),
-        });
+        };
+        let others = otherwise::readings(&part, &read);
+        parts.push(read);
+        parts.extend(others);
         if let Some(inner) = part.nested() {
             walk(inner, depth + 1, parts);
         }

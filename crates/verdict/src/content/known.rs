@@ -22,6 +22,13 @@ pub fn is_shortener(host: &str) -> bool {
         || above(host).skip(1).any(|h| matches!(h, "page.link" | "app.link" | "rebrand.ly"))
 }
 
+static CHEAP_TLDS: LazyLock<HashSet<&str>> = LazyLock::new(|| lines(include_str!("known/cheap_tlds.txt")).collect());
+
+/// The suffix of the site, where names below it cost next to nothing.
+pub fn cheap_tld(site: &str) -> Option<&'static str> {
+    above(site).skip(1).find_map(|suffix| CHEAP_TLDS.get(suffix)).copied()
+}
+
 /// A place where anybody puts a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeHost {
@@ -56,6 +63,11 @@ pub fn free_host(url: &Url, host: &str) -> Option<FreeHost> {
     if host.ends_with(".amazonaws.com") && (host.starts_with("s3") || host.contains(".s3")) {
         return by_path("amazonaws.com", 35, "a storage bucket");
     }
+    free_name(host)
+}
+
+/// The same by the name alone.
+pub fn free_name(host: &str) -> Option<FreeHost> {
     above(host).find_map(|h| FREE_HOSTS.get(h)).copied()
 }
 
@@ -162,21 +174,30 @@ pub fn brands() -> &'static [Brand] {
 }
 
 impl Brand {
-    /// The site is the brand's own: listed, `name.com`, or the name below a country's suffix.
+    /// The host is the brand's own: listed, `name.com`, or the name below a country's suffix.
     pub fn owns(&self, host: &str) -> bool {
-        let site = site(host);
-        if self.sites.contains(&site.as_str()) || above(host).any(|h| self.sites.contains(&h)) {
-            return true;
-        }
+        above(host).any(|h| self.sites.contains(&h)) || self.owns_site(&site(host))
+    }
+
+    fn owns_site(&self, site: &str) -> bool {
         let Some((label, suffix)) = site.split_once('.') else { return false };
-        label == self.name
-            && (suffix == "com" || suffix == self.name || suffix.rsplit('.').next().is_some_and(|s| s.len() == 2))
+        let last = suffix.rsplit('.').next().unwrap_or_default();
+        label == self.name && (suffix == "com" || suffix == self.name || last.len() == 2) && cheap_tld(site).is_none()
     }
 }
 
+static BRAND_SITES: LazyLock<HashMap<&str, &Brand>> =
+    LazyLock::new(|| BRANDS.iter().flat_map(|b| b.sites.iter().map(move |s| (*s, b))).collect());
+
+static BRAND_NAMES: LazyLock<HashMap<&str, &Brand>> = LazyLock::new(|| BRANDS.iter().map(|b| (b.name, b)).collect());
+
 /// Some known brand's own.
 pub fn brand_of(host: &str) -> Option<&'static Brand> {
-    BRANDS.iter().find(|b| b.owns(host))
+    let listed = above(host).find_map(|h| BRAND_SITES.get(h)).copied();
+    listed.or_else(|| {
+        let site = site(host);
+        BRAND_NAMES.get(site.split('.').next()?).copied().filter(|b| b.owns_site(&site))
+    })
 }
 
 #[cfg(test)]
@@ -189,6 +210,7 @@ mod tests {
         let count = |list| lines(list).count();
         assert_eq!(FREE_HOSTS.len(), count(include_str!("known/free_hosts.txt")), "each host once, points and words");
         assert_eq!(SHORTENERS.len(), count(include_str!("known/shorteners.txt")), "each once");
+        assert_eq!(CHEAP_TLDS.len(), count(include_str!("known/cheap_tlds.txt")), "each once");
         assert_eq!(REDIRECTORS.values().map(Vec::len).sum::<usize>(), count(include_str!("known/redirectors.txt")));
         assert!(BRANDS.iter().all(|b| !b.sites.is_empty()), "a brand without sites");
         assert!(FREE_HOSTS.values().all(|f| f.points < 100 && !f.what.is_empty()));

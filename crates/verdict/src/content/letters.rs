@@ -6,7 +6,7 @@
 /// Nothing is seen of it (Unicode: default ignorable), the soft hyphen apart.
 pub fn is_zero_width(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{34f}' | '\u{61c}'
-        | '\u{180e}' | '\u{2066}'..='\u{206f}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{e0000}'..='\u{e007f}')
+        | '\u{180e}' | '\u{2066}'..='\u{206f}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{e0000}'..='\u{e0fff}' | '\u{fe00}'..='\u{fe0f}')
 }
 
 /// One lower-case letter of another script as a reader of Latin takes it.

@@ -110,6 +110,9 @@ fn judge(url: &SeenUrl) -> Option<Finding> {
 
 /// The brand's name as a word of the label, or inside it where it is long enough.
 fn is_named(label: &str, brand: &Brand) -> bool {
+    if !label.contains(brand.name) {
+        return false;
+    }
     let as_word = label.split(['-', '_']).any(|w| w == brand.name);
     as_word || (!brand.is_word && brand.name.len() >= INNER_LETTERS_MIN && label.contains(brand.name))
 }

@@ -9,11 +9,11 @@ pub const DETECTOR: Detector = Detector {
     title: "Form that asks for secrets in the mail",
     category: Category::Phishing,
     severity: Severity::Suspicious,
-    prose: "An HTML form with a password field in the message or in an attached page (suspicious), unless it is sent to the sender's own\nproven site; other forms with text fields in the message that are sent to a foreign site (25 points). Signing in happens on sites, never in\nmail.",
+    prose: "An HTML form with a password field in the message or in an attached page (suspicious), unless it is sent to the sender's own\nproven site; other forms with text fields in the message that are sent to a foreign site (10 points). Signing in happens on sites, never in\nmail.",
     look,
 };
 
-const TEXT_POINTS: u32 = 25;
+const TEXT_POINTS: u32 = 10;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found: Option<Finding> = None;

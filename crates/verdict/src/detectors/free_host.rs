@@ -9,21 +9,28 @@ pub const DETECTOR: Detector = Detector {
     title: "Link to a page on free hosting",
     category: Category::MaliciousUrl,
     severity: Severity::Note,
-    prose: "Links to hosts where anybody puts a page without a name of his own: free hosting, storage buckets, tunnels, IPFS\ngateways, site and form builders, changing addresses. The list stands in `content/known/free_hosts.txt`, with points from 5\n(forms that wanted mail uses) to 70. Images are left out, and hosts of the sender himself. The worst one counts.",
+    prose: "Links to hosts where anybody puts a page without a name of his own: free hosting, storage buckets, tunnels, IPFS\ngateways, site and form builders, changing addresses. The list stands in `content/known/free_hosts.txt`, with points from 5\n(forms that wanted mail uses) to 70. Images are left out, and hosts of the sender himself. The worst one counts.\nA From address at such a host is worth 40 points.",
     look,
 };
+
+/// Of a sender who has no name of his own; whoever builds an application may mail from there.
+const SENDER_POINTS: u32 = 40;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let claimed = whose::claimed(evidence);
     let hosts = evidence.content.followed().filter(|u| !claimed.contains(&u.site));
     let worst = hosts.filter_map(|u| known::free_host(&u.url, &u.host).map(|f| (f, u))).max_by_key(|(f, _)| f.points);
-    worst
-        .map(|(free, url)| {
-            let summary = format!("a link leads to {}, {}", url.host, what(free.what));
-            Finding::note(&DETECTOR, free.points, summary, vec![whose::detail(&url.written)])
-        })
-        .into_iter()
-        .collect()
+    let link = worst.map(|(free, url)| {
+        let summary = format!("a link leads to {}, {}", url.host, what(free.what));
+        Finding::note(&DETECTOR, free.points, summary, vec![whose::detail(&url.written)])
+    });
+    let domains = evidence.message.from().iter().filter_map(|a| a.address.rsplit_once('@'));
+    let sender = domains.filter_map(|(_, d)| known::free_name(&d.to_ascii_lowercase()).map(|f| (f, d))).next();
+    let sender = sender.filter(|(free, _)| free.points >= SENDER_POINTS).map(|(free, domain)| {
+        let summary = format!("From is at {domain}, {}", what(free.what));
+        Finding::note(&DETECTOR, SENDER_POINTS, summary, vec![])
+    });
+    link.into_iter().chain(sender).collect()
 }
 
 fn what(kind: &str) -> String {

@@ -10,7 +10,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Link that lies about its target",
     category: Category::Phishing,
     severity: Severity::Suspicious,
-    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to a known counting service or to the sender's own proven site and no well-known name is shown. Text that is not\na web address is not judged.",
+    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote, of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to the sender's own site, to a known counting service or to a site that stands behind links of several names (60\nwhere a well-known name or one of the tenant's is shown). Text that is not a web address is not judged.",
     look,
 };
 
@@ -18,47 +18,65 @@ pub const DETECTOR: Detector = Detector {
 const FINDINGS_MAX: usize = 20;
 const CLAIMED_POINTS: u32 = 30;
 const COUNTED_POINTS: u32 = 40;
+const NAMED_POINTS: u32 = 60;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let lies = lies(evidence);
     let mut found: Vec<Finding> = Vec::new();
-    for page in &evidence.content.pages {
-        for link in &page.links {
-            if let Some(mut finding) = judge(evidence, &link.text, &link.href)
-                && found.len() < FINDINGS_MAX
-                && !found.iter().any(|f| f.summary == finding.summary)
-            {
-                // a newsletter counts the clicks on all its links: points of notes are given once
-                if finding.severity == Severity::Note && found.iter().any(|f| f.points >= finding.points) {
-                    finding.points = 0;
-                }
-                found.push(finding);
-            }
+    for lie in &lies {
+        let others = lies.iter().any(|o| o.site == lie.site && o.claimed != lie.claimed);
+        let mut finding = judge(evidence, lie, others);
+        if found.iter().any(|f| f.summary == finding.summary) {
+            continue;
         }
+        // a newsletter counts the clicks on all its links: points of notes are given once
+        if finding.severity == Severity::Note && found.iter().any(|f| f.points >= finding.points) {
+            finding.points = 0;
+        }
+        found.push(finding);
     }
     found
 }
 
-fn judge(evidence: &Evidence<'_>, text: &str, href: &str) -> Option<Finding> {
-    let shown = host_of_text(text)?;
-    let target = host_of_href(href)?;
-    let (site, claimed) = (site(&target), site(&shown));
-    if site == claimed || leads_on(href, &target).is_some_and(|on| on == claimed) {
-        return None;
-    }
-    let summary = format!("a link shows {claimed} and leads to {site}");
-    let details = vec![format!("text \"{}\"", whose::cut(text)), whose::detail(href)];
-    let note = |points| Some(Finding::note(&DETECTOR, points, summary.clone(), details.clone()));
-    let is_named = known::brand_of(&shown).is_some() || whose::is_ours(evidence, &claimed);
-    if known::brand_of(&shown).is_some_and(|b| b.owns(&target)) || whose::is_proven(evidence, &claimed) {
-        return note(0);
-    }
-    if whose::claimed(evidence).contains(&claimed) && !is_named {
-        return note(CLAIMED_POINTS);
-    }
-    if known::is_counter(&site) || (whose::is_proven(evidence, &site) && !is_named) {
-        return note(COUNTED_POINTS);
-    }
-    Some(Finding::suspicious(&DETECTOR, summary, details))
+/// A link that shows another site than it leads to.
+struct Lie<'a> {
+    text: &'a str,
+    href: &'a str,
+    target: String,
+    site: String,
+    shown: String,
+    claimed: String,
+}
+
+fn lies<'a>(evidence: &Evidence<'a>) -> Vec<Lie<'a>> {
+    let links = evidence.content.pages.iter().flat_map(|p| &p.links);
+    let all = links.filter_map(|link| {
+        let shown = host_of_text(&link.text)?;
+        let target = host_of_href(&link.href)?;
+        let (site, claimed) = (site(&target), site(&shown));
+        let is_lie = site != claimed && leads_on(&link.href, &target).is_none_or(|on| on != claimed);
+        is_lie.then_some(Lie { text: &link.text, href: &link.href, target, site, shown, claimed })
+    });
+    all.take(FINDINGS_MAX).collect()
+}
+
+/// `others`: the same site stands behind links that show yet another one; so do services that count clicks.
+fn judge(evidence: &Evidence<'_>, lie: &Lie<'_>, others: bool) -> Finding {
+    let summary = format!("a link shows {} and leads to {}", lie.claimed, lie.site);
+    let details = vec![format!("text \"{}\"", whose::cut(lie.text)), whose::detail(lie.href)];
+    let brand = known::brand_of(&lie.shown);
+    let is_named = brand.is_some() || whose::is_ours(evidence, &lie.claimed);
+    let is_senders = whose::is_proven(evidence, &lie.site) || whose::claimed(evidence).contains(&lie.site);
+    let points = if brand.is_some_and(|b| b.owns(&lie.target)) || whose::is_proven(evidence, &lie.claimed) {
+        0
+    } else if whose::claimed(evidence).contains(&lie.claimed) && !is_named {
+        CLAIMED_POINTS
+    } else if others || is_senders || known::is_counter(&lie.site) {
+        if is_named { NAMED_POINTS } else { COUNTED_POINTS }
+    } else {
+        return Finding::suspicious(&DETECTOR, summary, details);
+    };
+    Finding::note(&DETECTOR, points, summary, details)
 }
 
 /// The site behind a well-known one that leads on to any: calendars put Google's before every link.

@@ -1,6 +1,7 @@
 //! One detector a file; the catalogue is the one list of them, and docs/verdicts.md is written from it.
 
 pub mod brand_in_link;
+pub mod cheap_tld;
 pub mod disguised_words;
 pub mod eicar;
 pub mod form;
@@ -10,6 +11,7 @@ pub mod image_only;
 pub mod impersonation;
 pub mod link_mismatch;
 pub mod odd_host;
+pub mod one_site;
 pub mod recipient_in_link;
 pub mod redirect;
 pub mod script_link;
@@ -46,6 +48,8 @@ pub const CATALOGUE: &[Detector] = &[
     recipient_in_link::DETECTOR,
     redirect::DETECTOR,
     free_host::DETECTOR,
+    one_site::DETECTOR,
+    cheap_tld::DETECTOR,
     image_only::DETECTOR,
     hidden_text::DETECTOR,
     disguised_words::DETECTOR,

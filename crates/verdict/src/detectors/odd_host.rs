@@ -11,11 +11,12 @@ pub const DETECTOR: Detector = Detector {
     title: "Link to a host without an honest name",
     category: Category::MaliciousUrl,
     severity: Severity::Suspicious,
-    prose: "Links to bare public IP addresses (60 points; private networks are left alone), to addresses written as one number, in hex\nor octal (suspicious), to hosts written in mathematical, full-width or circled letters that only a browser turns into plain ones\n(suspicious), to internationalised names that mix look-alike letters into Latin ones (suspicious). Names in one script of\ntheir own are not judged.",
+    prose: "Links to bare public IP addresses (60 points; private networks are left alone), to hosts that\nare called by their address (`198-51-100-7.cloud.example`, 45 points), to addresses written as one number, in hex\nor octal (suspicious), to hosts written in mathematical, full-width or circled letters that only a browser turns into plain ones\n(suspicious), to internationalised names that mix look-alike letters into Latin ones (suspicious). Names in one script of\ntheir own are not judged.",
     look,
 };
 
 const IP_POINTS: u32 = 60;
+const IP_NAME_POINTS: u32 = 45;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
@@ -58,6 +59,10 @@ fn judge(url: &SeenUrl) -> Option<Finding> {
             Some(Finding::note(&DETECTOR, IP_POINTS, format!("a link leads to the bare IP address {ip}"), detail()))
         }
         Host::Domain(host) => {
+            if let Some(ip) = ip_in_name(host) {
+                let summary = format!("the host {host} has no name but its IP address {ip}");
+                return Some(Finding::note(&DETECTOR, IP_NAME_POINTS, summary, detail()));
+            }
             let written = written.filter(|_| !url.is_wrapped)?;
             if !written.is_ascii() && !host.split('.').any(|l| l.starts_with("xn--")) {
                 return Some(Finding::suspicious(
@@ -84,6 +89,16 @@ fn is_public(ip: Ipv4Addr) -> bool {
         || ip.is_link_local()
         || ip.is_unspecified()
         || (ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64))
+}
+
+/// Hosting companies name computers by their addresses: `198-51-100-7.cloud.example`.
+fn ip_in_name(host: &str) -> Option<Ipv4Addr> {
+    let pieces: Vec<&str> = host.split(['.', '-']).collect();
+    pieces.windows(4).find_map(|four| {
+        let octet = |p: &str| (!p.is_empty() && p.len() <= 3).then(|| p.parse::<u8>().ok()).flatten();
+        let ip = Ipv4Addr::new(octet(four[0])?, octet(four[1])?, octet(four[2])?, octet(four[3])?);
+        (ip.octets()[0] > 0 && ip.octets()[3] > 0).then_some(ip)
+    })
 }
 
 /// Between the slashes and the path, without user and port; percent signs resolved as a browser does.

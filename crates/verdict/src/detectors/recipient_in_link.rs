@@ -36,10 +36,10 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let claimed = whose::claimed(evidence);
-    let foreign = evidence.content.followed().filter(|u| {
-        !claimed.contains(&u.site) && !whose::is_proven(evidence, &u.site) && !whose::is_ours(evidence, &u.site)
-    });
-    let worst = foreign.filter_map(|u| judge(u, &recipients)).max_by_key(|f| f.points);
+    let is_foreign =
+        |site: &String| !claimed.contains(site) && !whose::is_proven(evidence, site) && !whose::is_ours(evidence, site);
+    let found = evidence.content.followed().filter_map(|u| judge(u, &recipients).map(|f| (u, f)));
+    let worst = found.filter(|(u, _)| is_foreign(&u.site)).map(|(_, f)| f).max_by_key(|f| f.points);
     worst.into_iter().collect()
 }
 

@@ -10,11 +10,13 @@ pub const DETECTOR: Detector = Detector {
     title: "Shortened links and open redirectors",
     category: Category::MaliciousUrl,
     severity: Severity::Note,
-    prose: "Links through services that shorten addresses (15 points), through well-known sites that lead on to any other one\n(`google.com/url?q=`, 30 points), through any site that carries a foreign address in its own (5 points: newsletters count\nclicks that way; nothing when that site is the sender's). Alone it holds nothing.",
+    prose: "Links through services that shorten addresses (15 points, 40 where no\nother link stands beside them but such to well-known names), through well-known sites that lead on to any other one\n(`google.com/url?q=`, 30 points), through any site that carries a foreign address in its own (5 points: newsletters count\nclicks that way; nothing when that site is the sender's). Alone it holds nothing.",
     look,
 };
 
 const SHORTENER_POINTS: u32 = 15;
+/// Where nothing but well-known names stands beside it.
+const ONLY_SHORTENER_POINTS: u32 = 40;
 const OPEN_REDIRECT_POINTS: u32 = 30;
 const FOREIGN_TARGET_POINTS: u32 = 5;
 
@@ -22,13 +24,16 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     // of each kind one: a message with forty shortened links is no worse than one with one
     let mut found: [Option<Finding>; 3] = [None, None, None];
     let claimed = whose::claimed(evidence);
+    let mut others = evidence.content.followed().filter(|u| known::brand_of(&u.host).is_none());
+    let only = others.all(|u| known::is_shortener(&u.host));
+    let shortener_points = if only { ONLY_SHORTENER_POINTS } else { SHORTENER_POINTS };
     for url in evidence.content.followed().filter(|u| !u.is_carried) {
         let note = |points, summary: String| {
             Some(Finding::note(&DETECTOR, points, summary, vec![whose::detail(&url.written)]))
         };
-        if found[0].is_none() && known::is_shortener(&url.host) {
+        if found[0].is_none() && known::is_shortener(&url.host) && !claimed.contains(&url.site) {
             found[0] =
-                note(SHORTENER_POINTS, format!("a link is shortened by {} and does not tell where it leads", url.host));
+                note(shortener_points, format!("a link is shortened by {} and does not tell where it leads", url.host));
         } else if found[1].is_none() && known::is_open_redirect(&url.url, &url.host) && !claimed.contains(&url.site) {
             found[1] =
                 note(OPEN_REDIRECT_POINTS, format!("a link goes through {}, which leads on to any site", url.site));
