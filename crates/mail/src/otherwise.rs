@@ -30,7 +30,9 @@ pub(crate) fn readings<'m>(part: &MessagePart<'m>, read: &Part<'m>) -> Vec<Part<
         }
     };
     let fields = Fields::of(part);
-    let is_page = fields.is_html || read.file_name.is_some_and(is_page_name);
+    // the parser shows a container that it cannot open as text; what is inside is mostly a page
+    let is_unopened = read.kind == Kind::Text && read.content_type.starts_with("multipart/");
+    let is_page = fields.is_html || is_unopened || read.file_name.is_some_and(is_page_name);
     let kind = if is_page && read.kind != Kind::Multipart { Kind::Html } else { read.kind };
     // the same octets, as a page
     if kind != read.kind && kind == Kind::Html {
@@ -52,16 +54,6 @@ pub(crate) fn readings<'m>(part: &MessagePart<'m>, read: &Part<'m>) -> Vec<Part<
     // the same octets in another charset
     if let Some(text) = read.text.as_deref().and_then(|text| in_other_charset(part, &read.decoded, text)) {
         add(kind, read.decoded.clone(), Some(text));
-    }
-    // a container that nobody opens is shown as it stands, or decoded first (RFC 2045 §6.4 forbids that it is encoded)
-    if part.is_multipart() {
-        let is_encoded = fields.encodings.iter().any(|e| *e != Encoding::None);
-        if is_encoded || part.children().next().is_none() {
-            let encoding = fields.encodings.iter().copied().find(|e| *e != Encoding::None).unwrap_or_default();
-            let octets = encoding.decode(part.raw_body());
-            let text = in_any_charset(&octets);
-            add(Kind::Html, octets, Some(text));
-        }
     }
     found
 }
