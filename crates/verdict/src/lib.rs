@@ -8,6 +8,7 @@ pub mod decide;
 pub mod detectors;
 pub mod evidence;
 pub mod finding;
+pub mod limits;
 
 pub use content::Content;
 pub use decide::{Decision, Verdict, decide};

@@ -1,8 +1,21 @@
 //! One detector a file; the catalogue is the one list of them, and docs/verdicts.md is written from it.
 
+pub mod dangerous_attachment;
+pub mod disguised_attachment;
 pub mod eicar;
+pub mod encrypted_attachment;
+pub mod external_template;
+pub mod html_attachment;
+pub mod html_smuggling;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod lying_archive;
+pub mod macro_dropper;
+pub mod pdf_actions;
+pub mod pdf_one_link;
+pub mod qr_code;
+pub mod svg_attachment;
+pub mod unscannable;
 
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -21,7 +34,24 @@ pub struct Detector {
     pub look: fn(&Evidence<'_>) -> Vec<Finding>,
 }
 
-pub const CATALOGUE: &[Detector] = &[eicar::DETECTOR, impersonation::DETECTOR, link_mismatch::DETECTOR];
+pub const CATALOGUE: &[Detector] = &[
+    eicar::DETECTOR,
+    dangerous_attachment::DETECTOR,
+    disguised_attachment::DETECTOR,
+    macro_dropper::DETECTOR,
+    external_template::DETECTOR,
+    lying_archive::DETECTOR,
+    html_attachment::DETECTOR,
+    html_smuggling::DETECTOR,
+    svg_attachment::DETECTOR,
+    pdf_actions::DETECTOR,
+    pdf_one_link::DETECTOR,
+    qr_code::DETECTOR,
+    encrypted_attachment::DETECTOR,
+    unscannable::DETECTOR,
+    impersonation::DETECTOR,
+    link_mismatch::DETECTOR,
+];
 
 /// Everything that any detector saw, in the order of the catalogue.
 pub fn inspect(evidence: &Evidence<'_>) -> Vec<Finding> {
@@ -73,6 +103,7 @@ mod tests {
             let raw =
                 std::fs::read_to_string(dir.join("message.eml")).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
             let raw = raw.replace("{EICAR}", &eicar::test_file());
+            let raw = crate::content::files::samples::filled_in(&raw);
             let message = mail::Message::parse(raw.into_bytes().into());
             let sender = message.from_address().unwrap_or_default();
             let proofs = crate::Proofs {
