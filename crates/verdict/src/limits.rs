@@ -19,3 +19,52 @@ pub const STYLE_OCTETS_MAX: usize = 256 << 10;
 pub const STYLE_NAMES_MAX: usize = 1_000;
 /// Different addresses of one message.
 pub const URLS_MAX: usize = 10_000;
+
+// of what a message carries: each counts work, not time
+
+/// Archives inside archives, a document counted as one. Wanted mail has two: a report in a zip, a picture in the report.
+pub const ARCHIVE_DEPTH_MAX: usize = 6;
+/// Entries of all archives of one message. Source trees and photo albums stay below; each entry costs a header to read.
+pub const ARCHIVE_ENTRIES_MAX: usize = 5_000;
+/// Octets unpacked for one message. EXO takes messages up to 150 MB; what people zip is mostly packed already.
+pub const UNPACKED_OCTETS_MAX: u64 = 64 << 20;
+/// Octets of one packed file that is looked into; the rest of a larger one is not needed to know its type.
+pub const UNPACKED_FILE_OCTETS_MAX: usize = 16 << 20;
+/// Octets that come out for one that went in: deflate reaches 1,032, real documents seldom 50 as a whole.
+pub const UNPACK_RATIO_MAX: u64 = 250;
+/// Below this any ratio harms nobody.
+pub const UNPACK_RATIO_FREE_OCTETS: u64 = 8 << 20;
+/// What the 7z decoder may allocate: the dictionary of its strongest usual setting is 64 MB.
+pub const SEVEN_ZIP_MEMORY_KIB_MAX: usize = 96 << 10;
+/// Octets of the head from which the type of a file is told; an ISO image says so behind 32 KiB.
+pub const HEAD_OCTETS: usize = 36 << 10;
+/// Words of the text that are tried as the password of an encrypted archive; each costs a key derivation.
+pub const PASSWORDS_MAX: usize = 12;
+/// The smallest encrypted entry proves a password when it is unpacked as a whole; no larger one is tried.
+pub const PASSWORD_PROOF_OCTETS_MAX: u64 = 4 << 20;
+/// Streams of a compound file, modules of a macro project, parts of a document that are read.
+pub const OFFICE_STREAMS_MAX: usize = 500;
+/// Octets of one of them.
+pub const OFFICE_STREAM_OCTETS_MAX: usize = 4 << 20;
+/// Octets of a PDF that are scanned for names; actions stand at its ends or in object streams.
+pub const PDF_OCTETS_MAX: usize = 16 << 20;
+/// Streams of a PDF that are unpacked, and what they give together.
+pub const PDF_STREAMS_MAX: usize = 200;
+pub const PDF_UNPACKED_OCTETS_MAX: usize = 6 << 20;
+/// Letters on a PDF's pages beyond which it is a text to read; counting ends there.
+pub const PDF_TEXT_CHARS_MAX: usize = 2_000;
+/// Octets of an attached page that are tokenized.
+pub const MARKUP_OCTETS_MAX: usize = 4 << 20;
+/// Letters kept of the text of one file, for those who look at wording.
+pub const FILE_TEXT_CHARS_MAX: usize = 20_000;
+/// Addresses kept of one file.
+pub const FILE_URLS_MAX: usize = 200;
+/// Pictures of one message that are searched for codes, and their pixels: one of 2 megapixels costs some 10 ms.
+pub const CODE_PICTURES_MAX: usize = 6;
+pub const CODE_PIXELS_MAX: u64 = 4_000_000;
+/// A code of the smallest kind has 21 modules a side, two pixels each, and its quiet zone.
+pub const CODE_SIDE_PIXELS_MIN: u32 = 50;
+/// A side beyond it is a photograph or a trap.
+pub const CODE_SIDE_PIXELS_MAX: u32 = 4_000;
+/// Sentences about what could not be looked into; the rest would only repeat.
+pub const UNSCANNABLE_MAX: usize = 20;

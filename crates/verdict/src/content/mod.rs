@@ -1,5 +1,6 @@
 //! What a reader's program would show of a message or hand on to another program, gathered once for all detectors.
 
+pub mod files;
 pub mod html;
 pub mod known;
 pub mod letters;
@@ -7,6 +8,7 @@ pub mod style;
 pub mod urls;
 
 use crate::limits;
+use files::File;
 use html::Page;
 use letters::{Odd, Watch};
 use mail::{Kind, Part};
@@ -28,6 +30,10 @@ pub struct Content {
     /// More links or HTML stood there than were looked at; text that is merely long is cut without a word, its links are
     /// all told.
     pub is_cut: bool,
+    /// Attachments, and the files inside them.
+    pub files: Vec<File>,
+    /// What of the attachments could not be looked into, one sentence each.
+    pub unscannable: Vec<String>,
 }
 
 impl Content {
@@ -61,6 +67,11 @@ impl Content {
                 }
             }
         }
+        let (files, unscannable) = files::gather(parts);
+        for address in files.iter().flat_map(|f| &f.urls) {
+            urls.add(address, "", Place::Text, Within::Attachment, false);
+        }
+        (seen.files, seen.unscannable) = (files, unscannable);
         seen.folded = letters::folded(&seen.text);
         seen.is_cut |= urls.is_cut;
         seen.urls = urls.urls;

@@ -1,6 +1,7 @@
 //! The EICAR test file (eicar.org, 68 bytes, optionally followed by white space up to 128 bytes).
 
 use super::Detector;
+use crate::content::files::Trait;
 use crate::{Category, Evidence, Finding, Severity};
 use mail::Kind;
 
@@ -9,7 +10,7 @@ pub const DETECTOR: Detector = Detector {
     title: "EICAR test file",
     category: Category::Malware,
     severity: Severity::Malicious,
-    prose: "Any part of the message, attached messages included, whose decoded content is the EICAR anti-virus test file. It harms\nnobody and proves that attachments are looked into. A file that merely contains the string is not one. Archives are not opened yet.",
+    prose: "Any part of the message, attached messages included, whose decoded content is the EICAR anti-virus test file. It harms\nnobody and proves that attachments are looked into. A file that merely contains the string is not one. Archives and documents are opened.",
     look,
 };
 
@@ -35,10 +36,15 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
             found.push(Finding::malicious(&DETECTOR, summary, vec![where_]));
         }
     }
+    let inside = evidence.content.files.iter().filter(|f| f.depth > 0 && f.has(&Trait::TestFile)).take(20);
+    found.extend(inside.map(|f| {
+        let where_ = format!("{} bytes, inside the attachment", f.octets);
+        Finding::malicious(&DETECTOR, format!("attachment {} is the EICAR test file", f.shown()), vec![where_])
+    }));
     found
 }
 
-fn is_test_file(bytes: &[u8]) -> bool {
+pub(crate) fn is_test_file(bytes: &[u8]) -> bool {
     // a text part carries line ends of the message around it
     let file = bytes.trim_ascii_start();
     let rest = file.strip_prefix(HALVES[0].as_bytes()).and_then(|r| r.strip_prefix(HALVES[1].as_bytes()));

@@ -2,20 +2,32 @@
 
 pub mod brand_in_link;
 pub mod cheap_tld;
+pub mod dangerous_attachment;
+pub mod disguised_attachment;
 pub mod disguised_words;
 pub mod eicar;
+pub mod encrypted_attachment;
+pub mod external_template;
 pub mod form;
 pub mod free_host;
 pub mod hidden_text;
+pub mod html_attachment;
+pub mod html_smuggling;
 pub mod image_only;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod lying_archive;
+pub mod macro_dropper;
 pub mod odd_host;
 pub mod one_site;
+pub mod pdf_actions;
+pub mod pdf_one_link;
+pub mod qr_code;
 pub mod recipient_in_link;
 pub mod redirect;
 pub mod script_link;
-pub mod unread;
+pub mod svg_attachment;
+pub mod unscannable;
 pub mod userinfo;
 mod whose;
 
@@ -38,6 +50,19 @@ pub struct Detector {
 
 pub const CATALOGUE: &[Detector] = &[
     eicar::DETECTOR,
+    dangerous_attachment::DETECTOR,
+    disguised_attachment::DETECTOR,
+    macro_dropper::DETECTOR,
+    external_template::DETECTOR,
+    lying_archive::DETECTOR,
+    html_attachment::DETECTOR,
+    html_smuggling::DETECTOR,
+    svg_attachment::DETECTOR,
+    pdf_actions::DETECTOR,
+    pdf_one_link::DETECTOR,
+    qr_code::DETECTOR,
+    encrypted_attachment::DETECTOR,
+    unscannable::DETECTOR,
     impersonation::DETECTOR,
     link_mismatch::DETECTOR,
     brand_in_link::DETECTOR,
@@ -53,7 +78,6 @@ pub const CATALOGUE: &[Detector] = &[
     image_only::DETECTOR,
     hidden_text::DETECTOR,
     disguised_words::DETECTOR,
-    unread::DETECTOR,
 ];
 
 /// Everything that any detector saw, in the order of the catalogue.
@@ -106,6 +130,7 @@ mod tests {
             let raw =
                 std::fs::read_to_string(dir.join("message.eml")).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
             let raw = raw.replace("{EICAR}", &eicar::test_file());
+            let raw = crate::content::files::samples::filled_in(&raw);
             let message = mail::Message::parse(raw.into_bytes().into());
             let sender = message.from_address().unwrap_or_default();
             let proofs = crate::Proofs {
