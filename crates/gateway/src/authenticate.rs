@@ -9,14 +9,19 @@ use std::time::Instant;
 use verdict::{AuthResult, Proofs};
 
 pub(crate) async fn authenticate(house: &House, received: &Received, message: &Message) -> Proofs {
-    let microsoft = message.header_values("Authentication-Results").first().map(|v| results(v)).unwrap_or_default();
-    let scl = message.header_values("X-Forefront-Antispam-Report").first().and_then(|v| scl(v));
     let until = received.judged_by().min(Instant::now() + limits::AUTHENTICATE_BUDGET);
     let own = match tokio::time::timeout_at(until.into(), verify(house, message.raw())).await {
         Ok(own) => own,
         Err(_) => vec![fact("dkim", "temperror", None), fact("arc", "temperror", None)],
     };
-    Proofs { microsoft, own, scl }
+    Proofs { own, ..stated(message) }
+}
+
+/// What Microsoft wrote into a message; nothing verified by ourselves.
+pub fn stated(message: &Message) -> Proofs {
+    let microsoft = message.header_values("Authentication-Results").first().map(|v| results(v)).unwrap_or_default();
+    let scl = message.header_values("X-Forefront-Antispam-Report").first().and_then(|v| scl(v));
+    Proofs { microsoft, scl, ..Proofs::default() }
 }
 
 fn fact(method: &str, result: &str, domain: Option<String>) -> AuthResult {

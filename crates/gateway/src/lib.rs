@@ -37,5 +37,8 @@ mod tenants;
 mod zone;
 
 pub use arc::{ArcKey, ArcSettings};
+pub use authenticate::stated;
+pub use decide::client;
 pub use release::release;
 pub use serve::{GatewayError, Running, Settings, start};
+pub use tenants::{members, people};

@@ -3,14 +3,18 @@
 //! [`Content`] is what a reader's program would show of the message, gathered once; detectors state what they saw in it
 //! and nothing else; [`decide`] sees findings and policy, never the message.
 
+pub mod because;
 pub mod content;
 pub mod decide;
 pub mod detectors;
 pub mod evidence;
 pub mod finding;
+mod who;
 
+pub use because::Because;
 pub use content::Content;
-pub use decide::{Decision, Verdict, decide};
+pub use decide::{Decision, Marks, Measure, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Proofs};
 pub use finding::{Category, Finding, Severity};
+pub use who::Who;
