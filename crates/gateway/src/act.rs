@@ -15,13 +15,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use mail::{Edit, Envelope, Message, Pieces};
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
-use verdict::{Proofs, Verdict};
+use verdict::{Decision, Proofs, Verdict};
 
 pub(crate) enum Action {
     /// With what was edited, and what was not and why.
     HandBack(Pieces, Vec<String>),
     /// Under this id.
     Held(String),
+    Rejected,
+    Deleted,
 }
 
 pub(crate) async fn act(
@@ -50,6 +52,7 @@ pub(crate) async fn act(
                 visits: attributed.visits,
                 null_sender: received.envelope.is_null_sender(),
                 is_suspicious: decided.is_suspicious,
+                marks: decided.decision.marks,
             };
             let wanted = edits::wanted(house, &case);
             all.extend(wanted.edits);
@@ -71,6 +74,39 @@ pub(crate) async fn act(
                 .map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
             Ok(Action::Held(id))
         }
+        Verdict::Reject => Ok(Action::Rejected),
+        Verdict::Delete => {
+            let deleted = delete(house, attributed, received, message, &decided.decision).await;
+            deleted.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
+            Ok(Action::Deleted)
+        }
+    }
+}
+
+/// What is thrown away leaves a line in the log of acts, written before anybody hears that it was taken: the journal is
+/// forgotten after a while, and may be late.
+async fn delete(
+    house: &House,
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    decision: &Decision,
+) -> Result<(), Fault> {
+    let detail = format!(
+        "journey {}, Message-ID {}, of <{}> for {} recipients: {}: {}",
+        received.id,
+        message.message_id().as_deref().unwrap_or("none"),
+        received.envelope.sender,
+        received.envelope.recipients.len(),
+        decision.because.rule,
+        decision.reasons.join("; ")
+    );
+    let act = house.store.put_act("gateway", "message deleted by policy", Some(attributed.id()), &detail);
+    let writing = house.metrics.stored(Stored::Act, act);
+    match tokio::time::timeout_at(received.deadlines().commands.into(), writing).await {
+        Ok(written) => written.map_err(|e| Fault::Store(e.to_string())),
+        // refused for now: when it comes again, it is decided again
+        Err(_) => Err(Fault::Late("act")),
     }
 }
 

@@ -4,8 +4,13 @@
 use crate::attribute::Attributed;
 use crate::ended::Stop;
 use crate::faults::{Consequence, Fault};
+use crate::house::House;
 use crate::judgements::Judgement;
-use verdict::{Category, Decision, Verdict};
+use crate::receive::Received;
+use mail::Message;
+use std::net::IpAddr;
+use tenant::Sender;
+use verdict::{Decision, Proofs, Who};
 
 pub(crate) struct Decided {
     pub decision: Decision,
@@ -15,25 +20,50 @@ pub(crate) struct Decided {
     pub is_suspicious: bool,
 }
 
-pub(crate) fn decide(attributed: &Attributed, judged: Result<Judgement, Fault>, id: &str) -> Result<Decided, Stop> {
+pub(crate) fn decide(
+    house: &House,
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    proofs: &Proofs,
+    judged: Result<Judgement, Fault>,
+) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
-    match judged {
-        Ok(judgement) => Ok(Decided {
-            decision: verdict::decide(&judgement.findings, policy, attributed.direction),
-            judged: true,
-            is_suspicious: !judgement.findings.is_empty(),
-        }),
-        Err(fault) => match fault.consequence(policy) {
-            Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
-            Consequence::PassUnjudged => Ok(Decided {
-                decision: Decision {
-                    verdict: Verdict::Pass,
-                    category: Category::Clean,
-                    reasons: vec![format!("not judged: {}", fault.alert().2)],
-                },
-                judged: false,
-                is_suspicious: true,
-            }),
+    let findings = match judged {
+        Ok(judgement) => judgement.findings,
+        Err(fault) => {
+            return match fault.consequence(policy) {
+                Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
+                Consequence::PassUnjudged => Ok(Decided {
+                    decision: Decision::pass(vec![format!("not judged: {}", fault.alert().2)]),
+                    judged: false,
+                    is_suspicious: true,
+                }),
+            };
+        }
+    };
+    let from = message.from_address().unwrap_or_default();
+    let who = Who {
+        direction: attributed.direction,
+        sender: Sender {
+            envelope: &received.envelope.sender,
+            from: &from,
+            client: client(message).filter(|ip| !house.live().is_microsofts(*ip)),
         },
-    }
+        recipients: received.envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
+        proven: from.rsplit_once('@').is_some_and(|(_, domain)| proofs.prove(domain)),
+        members: Some(&attributed.connected.members),
+        now: received.at.as_second(),
+    };
+    Ok(Decided {
+        decision: verdict::decide(&findings, policy, &who),
+        judged: true,
+        is_suspicious: !findings.is_empty(),
+    })
+}
+
+/// Who handed it to Microsoft, as Microsoft says (X-Forefront-Antispam-Report, CIP).
+pub fn client(message: &Message) -> Option<IpAddr> {
+    let report = message.header_values("X-Forefront-Antispam-Report").into_iter().next()?;
+    report.split(';').find_map(|p| p.trim().strip_prefix("CIP:")?.trim_matches(['[', ']']).parse().ok())
 }

@@ -7,8 +7,8 @@ use crate::limits;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use mail::{Banner, Edit, Edited, Pieces, UrlMap};
-use tenant::{BannerFor, Direction, Edits, HeaderField, Secret, Tenant};
-use verdict::Proofs;
+use tenant::{BannerFor, Direction, Edits, HeaderField, Secret, Tenant, Wording};
+use verdict::{Marks, Proofs};
 
 /// What is asked for, and what of it is not done.
 #[derive(Default)]
@@ -26,10 +26,12 @@ pub(crate) struct Case<'a> {
     pub null_sender: bool,
     /// Something was found that did not hold it, or nobody could look, or a person released it.
     pub is_suspicious: bool,
+    /// What the decision asks for.
+    pub marks: Marks,
 }
 
 pub(crate) fn wanted(house: &House, case: &Case<'_>) -> Wanted {
-    let policy = &case.tenant.policy.edits;
+    let (policy, wording) = (&case.tenant.policy.edits, &case.tenant.policy.rules.wording);
     // a probe has to come back as it went; a second visit has had its edits
     if case.is_probe || case.visits > 1 {
         return Wanted::default();
@@ -37,8 +39,11 @@ pub(crate) fn wanted(house: &House, case: &Case<'_>) -> Wanted {
     let header = policy.header.as_ref().filter(|_| case.direction == Direction::Inbound);
     let header = header.map(|HeaderField { name, value }| Edit::add(name, value));
     let content = match case.direction {
-        Direction::Inbound => inbound(policy, case.is_suspicious, || house.store.link_secret(case.tenant.id)),
-        Direction::Outbound => outbound(policy),
+        Direction::Inbound => {
+            inbound(policy, wording, case.is_suspicious, case.marks, || house.store.link_secret(case.tenant.id))
+        }
+        // without a key none was ever put in
+        Direction::Outbound => outbound(policy, house.arc.is_some().then_some(wording)),
     };
     let why = match () {
         () if content.is_empty() => None,
@@ -55,20 +60,30 @@ pub(crate) fn wanted(house: &House, case: &Case<'_>) -> Wanted {
     Wanted { edits: header.into_iter().chain(content).collect(), left: why.into_iter().collect() }
 }
 
-fn inbound(policy: &Edits, is_suspicious: bool, secret: impl FnOnce() -> Secret) -> Vec<Edit> {
-    let with_banner = match policy.banner {
-        BannerFor::Off => false,
-        BannerFor::External => true,
-        BannerFor::Suspicious => is_suspicious,
+/// What was decided of this message is said before what is said of every one from outside.
+fn inbound(
+    policy: &Edits,
+    wording: &Wording,
+    is_suspicious: bool,
+    marks: Marks,
+    secret: impl FnOnce() -> Secret,
+) -> Vec<Edit> {
+    let of_all = match policy.banner {
+        BannerFor::Off => None,
+        BannerFor::External => Some(policy.wording()),
+        BannerFor::Suspicious => is_suspicious.then(|| policy.wording()),
     };
-    let tag = policy.subject_tag.clone().map(Edit::SubjectTag);
-    let banner = with_banner.then(|| Edit::Banner(Banner::of(policy.wording())));
+    let banner = marks.banner.map(|level| wording.banner(level)).or(of_all);
+    let tag = if marks.tag { Some(wording.tag().to_owned()) } else { policy.subject_tag.clone() };
     let links = policy.rewrite_urls.as_ref().map(|prefix| Edit::RewriteUrls(signed_links(prefix, &secret())));
-    [tag, banner, links].into_iter().flatten().collect()
+    let banner = banner.map(|words| Edit::Banner(Banner::of(words)));
+    [tag.map(Edit::SubjectTag), banner, links].into_iter().flatten().collect()
 }
 
-fn outbound(policy: &Edits) -> Vec<Edit> {
-    match policy.wordings() {
+fn outbound(policy: &Edits, of_decisions: Option<&Wording>) -> Vec<Edit> {
+    let mut wordings = policy.wordings();
+    wordings.extend(of_decisions.map(Wording::banners).unwrap_or_default());
+    match wordings {
         none if none.is_empty() => Vec::new(),
         wordings => vec![Edit::RemoveBanner { wordings }],
     }
@@ -140,7 +155,7 @@ mod tests {
     #[test]
     fn the_policy_says_what_is_edited() {
         let kinds = |policy: &Edits, suspicious| {
-            let edits = inbound(policy, suspicious, || Secret::new("k"));
+            let edits = inbound(policy, &Wording::default(), suspicious, Marks::default(), || Secret::new("k"));
             let names = edits.iter().map(|e| format!("{e:?}").split(['(', ' ']).next().unwrap_or_default().to_owned());
             names.collect::<Vec<_>>().join(" ")
         };
@@ -152,10 +167,23 @@ mod tests {
             rewrite_urls: Some("https://click.example/".into()),
             ..Edits::default()
         };
-        assert_eq!((kinds(&nothing, true), outbound(&nothing)), (String::new(), vec![]));
+        assert_eq!((kinds(&nothing, true), outbound(&nothing, None)), (String::new(), vec![]));
         assert_eq!((kinds(&suspicious, false), kinds(&suspicious, true)), (String::new(), "Banner".into()));
         assert_eq!(kinds(&all, false), "SubjectTag Banner RewriteUrls");
-        assert_eq!(outbound(&all), [Edit::RemoveBanner { wordings: vec![tenant::WORDING.into()] }]);
+        assert_eq!(outbound(&all, None), [Edit::RemoveBanner { wordings: vec![tenant::WORDING.into()] }]);
+    }
+
+    #[test]
+    fn a_decision_speaks_before_the_policy_for_all_and_its_banners_come_out_again() {
+        let wording = Wording { caution: Some("Ada asks you to look twice here.".into()), ..Wording::default() };
+        let all = Edits { banner: BannerFor::External, subject_tag: Some("[X]".into()), ..Edits::default() };
+        let marks = Marks { tag: true, banner: Some(tenant::Level::Caution) };
+        let edits = inbound(&all, &wording, true, marks, || Secret::new("k"));
+        let banner = Edit::Banner(Banner::of("Ada asks you to look twice here."));
+        assert_eq!(edits, [Edit::SubjectTag("[SUSPICIOUS]".into()), banner]);
+        let out = outbound(&Edits::default(), Some(&wording));
+        let [Edit::RemoveBanner { wordings }] = out.as_slice() else { panic!("{out:?}") };
+        assert_eq!((wordings.len(), wordings[1].as_str()), (3, "Ada asks you to look twice here."));
     }
 
     #[test]

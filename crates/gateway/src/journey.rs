@@ -36,7 +36,8 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, proofs.clone()))).await;
     log.judged(&judged);
 
-    let decided = log.step("decide", pin!(async { decide(&attributed, judged, &received.id) })).await?;
+    let deciding = async { decide(house, &attributed, received, &message, &proofs, judged) };
+    let decided = log.step("decide", pin!(deciding)).await?;
     log.entry.decision = Some(decided.decision.clone());
     log.entry.judged = decided.judged;
 
@@ -46,6 +47,8 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
             log.entry.held = Some(id);
             Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) })
         }
+        Action::Rejected => Ok(Ended { outcome: Outcome::Refused, reply: replies::against_policy(&received.id) }),
+        Action::Deleted => Ok(Ended { outcome: Outcome::Deleted, reply: replies::taken(&received.id) }),
         Action::HandBack(raw, edits) => {
             log.entry.edits = edits;
             log.step("hand back", pin!(hand_back(house, &attributed, received, &message, &raw)))

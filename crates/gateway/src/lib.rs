@@ -37,6 +37,7 @@ mod tenants;
 mod zone;
 
 pub use arc::{ArcKey, ArcSettings};
+pub use decide::client;
 pub use release::release;
 pub use serve::{GatewayError, Running, Settings, start};
-pub use tenants::people;
+pub use tenants::{members, people};

@@ -113,3 +113,5 @@ pub const ARC_SETS_MAX: usize = 50;
 pub const ARC_RESULTS_MAX: usize = 5;
 /// RFC 8301 §3.2 asks for 1024 at least, and for more.
 pub const ARC_RSA_BITS_MIN: usize = 2048;
+/// Addresses of members of groups that the rules of one tenant name; each takes about a hundred octets of memory.
+pub const RULE_MEMBERS_MAX: usize = 200_000;

@@ -20,6 +20,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome};
 use tenant::Direction;
+use verdict::Verdict;
 
 /// Steps of a journey as the journal names them.
 const STEPS: [&str; 8] = ["receive", "attribute", "parse", "authenticate", "inspect", "decide", "act", "hand back"];
@@ -110,6 +111,7 @@ struct FindingLabels {
 struct VerdictLabels {
     direction: &'static str,
     verdict: &'static str,
+    category: &'static str,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -156,6 +158,7 @@ pub(crate) enum Stored {
     Journal,
     Hold,
     Alert,
+    Act,
 }
 
 impl Stored {
@@ -164,6 +167,7 @@ impl Stored {
             Stored::Journal => "journal",
             Stored::Hold => "hold",
             Stored::Alert => "alert",
+            Stored::Act => "act",
         }
     }
 }
@@ -271,7 +275,7 @@ impl Metrics {
             steps,
         );
         r.register_with_unit("message_size", "Messages whose journey began", Unit::Bytes, self.message_octets.clone());
-        r.register("verdicts", "Decisions: pass, hold, or unjudged where the inspection failed", self.verdicts.clone());
+        r.register("verdicts", "Decisions, by what the message is: pass, mark (passed with a tag or a banner), hold, reject, delete, watched (monitor-only: something would have been done), or unjudged where the inspection failed", self.verdicts.clone());
         r.register("findings", "What detectors found", self.findings.clone());
         r.register(
             "faults",
@@ -345,10 +349,15 @@ impl Metrics {
         if let Some(decision) = &entry.decision {
             let verdict = match (log.fault, decision.verdict) {
                 (Some("inspection"), _) => "unjudged",
-                (_, verdict::Verdict::Pass) => "pass",
-                (_, verdict::Verdict::Hold) => "hold",
+                _ if decision.would.is_some() => "watched",
+                (_, Verdict::Pass) if !decision.marks.is_none() => "mark",
+                (_, Verdict::Pass) => "pass",
+                (_, Verdict::Hold) => "hold",
+                (_, Verdict::Reject) => "reject",
+                (_, Verdict::Delete) => "delete",
             };
-            self.verdicts.get_or_create(&VerdictLabels { direction, verdict }).inc();
+            let category = decision.category.as_str();
+            self.verdicts.get_or_create(&VerdictLabels { direction, verdict, category }).inc();
         }
         for finding in &entry.findings {
             let known = verdict::detectors::CATALOGUE.iter().find(|d| d.id == finding.detector);
@@ -489,6 +498,7 @@ fn name_of(outcome: Outcome) -> &'static str {
         Outcome::Deferred => "deferred",
         Outcome::Refused => "refused",
         Outcome::Swallowed => "swallowed",
+        Outcome::Deleted => "deleted",
     }
 }
 

@@ -47,6 +47,8 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         visits: journey.as_ref().map_or(1, |j| j.visits),
         null_sender: hold.envelope.is_null_sender(),
         is_suspicious: journey.as_ref().is_none_or(|j| !j.findings.is_empty() || !j.judged),
+        // a person has looked
+        marks: verdict::Marks::default(),
     };
     all.extend(edits::wanted(house, &case).edits);
     let proofs = journey.map(|j| j.proofs).unwrap_or_default();

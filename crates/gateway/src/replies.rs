@@ -43,6 +43,14 @@ pub(crate) fn looping(id: &str) -> Reply {
 pub(crate) fn taken(id: &str) -> Reply {
     Reply::new(250, (2, 6, 0), format!("Taken ({id})"))
 }
+/// RFC 3463 §3.8, X.7.1. The sender is of the tenant and asks its administrator, who finds more under the id.
+pub(crate) fn against_policy(id: &str) -> Reply {
+    Reply::new(
+        550,
+        (5, 7, 1),
+        format!("Not sent: it is against your organization's mail policy; ask your administrator ({id})"),
+    )
+}
 pub(crate) fn ours_is_broken(id: &str) -> Reply {
     Reply::new(451, (4, 3, 0), format!("Temporary failure, try again later ({id})"))
 }

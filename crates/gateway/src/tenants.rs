@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Store};
-use tenant::{Tenant, TenantId};
+use tenant::{Members, Tenant, TenantId};
 use verdict::detectors::impersonation;
 
 /// One tenant with what is worked out of it once instead of for each message.
@@ -14,7 +14,9 @@ pub(crate) struct Connected {
     pub tenant: Tenant,
     /// Display names of its users as the impersonation detector compares them.
     pub people: Arc<HashMap<String, String>>,
-    /// Of the directory that `people` come from.
+    /// Of the groups that rules of its policy name.
+    pub members: Arc<Members>,
+    /// Of the directory that `people` and `members` come from.
     people_revision: i64,
     /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
     pub tls: Result<Arc<rustls::ClientConfig>, String>,
@@ -102,11 +104,17 @@ impl Tenants {
             Some(before) => before.people.clone(),
             None => Arc::new(people(store, tenant.id).await?),
         };
+        let groups = tenant.policy.rules.groups();
+        let same = |b: &&Connected| b.people_revision == people_revision && b.tenant.policy.rules.groups() == groups;
+        let members = match before.filter(same) {
+            Some(before) => before.members.clone(),
+            None => Arc::new(members(store, tenant.id, &groups).await?),
+        };
         let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
         let way_back = way_back(&tenant);
-        Ok(Connected { tenant, people, people_revision, tls, way_back, revision })
+        Ok(Connected { tenant, people, members, people_revision, tls, way_back, revision })
     }
 }
 
@@ -128,6 +136,33 @@ pub async fn people(store: &Store, id: TenantId) -> store::Result<HashMap<String
     };
     store.each_person(id, add).await?;
     Ok(people)
+}
+
+/// Every address of everybody in the groups that rules name, at most [`limits::RULE_MEMBERS_MAX`].
+pub async fn members(store: &Store, id: TenantId, wanted: &[String]) -> store::Result<Members> {
+    let (mut members, mut room) = (Members::default(), limits::RULE_MEMBERS_MAX);
+    if wanted.is_empty() {
+        return Ok(members);
+    }
+    for group in store.groups(id).await? {
+        let Some(mail) = group.mail.map(|m| m.to_lowercase()).filter(|m| wanted.contains(m)) else { continue };
+        let of_group = members.0.entry(mail.clone()).or_default();
+        for user in store.members_of(id, &group.id).await? {
+            let addresses = user.addresses.iter().chain(&user.mail).chain([&user.upn]).map(|a| a.to_lowercase());
+            for address in addresses {
+                if room == 0 {
+                    let text = format!(
+                        "the groups that rules of the policy name have more than {} addresses; {mail} is not wholly known, and mail of those who are missing is judged as if they were not in it. Name smaller groups, or domains",
+                        limits::RULE_MEMBERS_MAX
+                    );
+                    store.raise_alert(AlertKind::Other, Some(id), "rules name too many people", &text).await?;
+                    return Ok(members);
+                }
+                room -= usize::from(of_group.insert(address));
+            }
+        }
+    }
+    Ok(members)
 }
 
 async fn warn_of_expiry(store: &Store, tenant: &Tenant) -> store::Result<()> {

@@ -116,7 +116,7 @@ fn judge(file: &Path, rules: &Rules) -> Result<Judged> {
         file: name,
         message_id: saved.message.message_id(),
         points: verdict::points(&findings, &rules.policy),
-        decision: verdict::decide(&findings, &rules.policy, Direction::Inbound),
+        decision: saved.decide(&findings, &rules.policy, jiff::Timestamp::now().as_second()),
         findings,
         before: None,
     })

@@ -23,6 +23,8 @@ pub enum Outcome {
     Refused,
     /// A probe that arrived; it goes nowhere.
     Swallowed,
+    /// Thrown away, since the tenant's policy asks for it.
+    Deleted,
 }
 
 impl std::fmt::Display for Outcome {
@@ -34,6 +36,7 @@ impl std::fmt::Display for Outcome {
             Outcome::Deferred => "deferred",
             Outcome::Refused => "refused",
             Outcome::Swallowed => "probe arrived",
+            Outcome::Deleted => "deleted",
         })
     }
 }

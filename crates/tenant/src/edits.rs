@@ -69,6 +69,17 @@ impl Edits {
         if before.banner != BannerFor::Off && !goes_on || before.former_wordings.contains(&used) {
             self.former_wordings.push(used);
         }
+        self.forget_oldest();
+    }
+
+    /// The same for the banners of rules that say something else from now on.
+    pub fn remember_banners(&mut self, before: &[String], now: &[String]) {
+        self.former_wordings.retain(|w| !before.contains(w));
+        self.former_wordings.extend(before.iter().filter(|w| !now.contains(w)).cloned());
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
         let over = self.former_wordings.len().saturating_sub(FORMER_WORDINGS_MAX);
         self.former_wordings.drain(..over);
     }
@@ -80,17 +91,14 @@ impl Edits {
 
     /// What cannot be asked for, in words.
     pub fn wrong(&self) -> Option<String> {
-        let plain = |text: &str| !text.chars().any(char::is_control);
-        let letters = self.wording().chars().count();
-        if !(WORDING_CHARS_MIN..=WORDING_CHARS_MAX).contains(&letters) || !plain(self.wording()) {
-            return Some(format!(
-                "a banner's wording is one line of {WORDING_CHARS_MIN} to {WORDING_CHARS_MAX} letters; this one has {letters}"
-            ));
+        if let Some(wrong) = wrong_wording(self.wording()) {
+            return Some(wrong);
         }
-        if self.wording().starts_with(['>', '|']) {
-            return Some("a banner's wording must not begin with a sign of quoting".into());
-        }
-        if self.subject_tag.as_ref().is_some_and(|t| t.trim().is_empty() || t.len() > TAG_OCTETS_MAX || !plain(t)) {
+        if self
+            .subject_tag
+            .as_ref()
+            .is_some_and(|t| t.trim().is_empty() || t.len() > TAG_OCTETS_MAX || t.contains(char::is_control))
+        {
             return Some(format!(
                 "a subject tag has 1 to {TAG_OCTETS_MAX} octets and no line ends, such as \"[EXTERNAL]\""
             ));
@@ -106,6 +114,18 @@ impl Edits {
         });
         (!is_address).then(|| "links are rewritten to an address that begins with https:// and has no `?`".into())
     }
+}
+
+/// What no banner can say, in words.
+pub(crate) fn wrong_wording(wording: &str) -> Option<String> {
+    let letters = wording.chars().count();
+    if !(WORDING_CHARS_MIN..=WORDING_CHARS_MAX).contains(&letters) || wording.contains(char::is_control) {
+        return Some(format!(
+            "a banner's wording is one line of {WORDING_CHARS_MIN} to {WORDING_CHARS_MAX} letters; this one has {letters}"
+        ));
+    }
+    let quoted = wording.starts_with(['>', '|']);
+    quoted.then(|| "a banner's wording must not begin with a sign of quoting".into())
 }
 
 impl HeaderField {

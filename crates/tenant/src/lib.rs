@@ -3,14 +3,21 @@
 //! A [`Tenant`] is the unit of trust: every secret, certificate and answer belongs to exactly one.
 //! The mark and the route token (docs/trust.md) are written and judged here and nowhere else.
 
+mod category;
 mod edits;
+pub mod limits;
+mod lists;
 mod marks;
 mod policy;
+mod rules;
 mod secret;
 
+pub use category::Category;
 pub use edits::{BannerFor, Edits, HeaderField, WORDING};
+pub use lists::{Entry, Listed, Lists, Pattern, Sender};
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
+pub use rules::{Action, Actions, Kind, Level, Members, Rule, Rules, Wording, Wrong};
 pub use secret::Secret;
 
 use serde::{Deserialize, Serialize};

@@ -85,6 +85,20 @@ pub struct Policy {
     pub hold_days: u32,
     /// What is changed in mail that passes.
     pub edits: crate::Edits,
+    /// What is done with what was found.
+    pub rules: crate::Rules,
+    pub lists: crate::Lists,
+    /// Grows with every change of rules and lists.
+    pub revision: u64,
+}
+
+impl Policy {
+    /// Other rules from now on; what banners of the former ones said is taken out of replies further on.
+    pub fn set_rules(&mut self, rules: crate::Rules) {
+        self.edits.remember_banners(&self.rules.wording.banners(), &rules.wording.banners());
+        self.rules = rules;
+        self.revision += 1;
+    }
 }
 
 /// As long as Microsoft's own quarantine keeps a message at most.
@@ -101,6 +115,9 @@ impl Default for Policy {
             hold_days: HOLD_DAYS,
             fail_open_after_minutes: None,
             edits: crate::Edits::default(),
+            rules: crate::Rules::default(),
+            lists: crate::Lists::default(),
+            revision: 0,
         }
     }
 }

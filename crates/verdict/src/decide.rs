@@ -1,29 +1,56 @@
 //! From findings to a decision, by the tenant's policy. Never sees the message.
 
-use crate::finding::HOLD_POINTS;
-use crate::{Category, Finding, Severity};
+use crate::because::{Because, because};
+use crate::finding::{HOLD_POINTS, SUSPECT_IMPERSONATION_POINTS, SUSPECT_POINTS};
+use crate::{Category, Finding, Severity, Who};
 use serde::{Deserialize, Serialize};
-use tenant::{Direction, Policy};
+use tenant::{Action, Direction, Entry, Kind, Level, Listed, Policy, Rule};
 
 /// What is done with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It goes back to Microsoft.
     Pass,
     /// It waits here until a person decides.
     Hold,
+    /// Its sender is told that it is not sent. Outbound only.
+    Reject,
+    /// It is thrown away.
+    Delete,
+}
+
+/// What is put on a message that passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Marks {
+    pub tag: bool,
+    pub banner: Option<Level>,
+}
+
+/// What a policy asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Measure {
+    pub verdict: Verdict,
+    pub marks: Marks,
 }
 
 /// The decision and the reasons that a person reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     pub verdict: Verdict,
+    #[serde(default, skip_serializing_if = "Marks::is_none")]
+    pub marks: Marks,
+    /// What would have been done, were the policy not there to be watched only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<Measure>,
     /// What the message is: the most pressing of what led to the decision.
     #[serde(default = "unnamed")]
     pub category: Category,
     /// One sentence for each finding that led to it; empty when nothing was found.
     pub reasons: Vec<String>,
+    #[serde(default, skip_serializing_if = "Because::is_empty")]
+    pub because: Because,
 }
 
 /// Decisions of before had no name.
@@ -31,63 +58,257 @@ fn unnamed() -> Category {
     Category::Clean
 }
 
-/// Inbound: what deceives or harms is held, by one finding or by several together. Outbound: only what harms, since a
-/// user's mail is not deceit.
-pub fn decide(findings: &[Finding], policy: &Policy, direction: Direction) -> Decision {
-    let counted: Vec<&Finding> = counted(findings, policy).collect();
-    let least = match direction {
-        Direction::Inbound => Severity::Suspicious,
-        Direction::Outbound => Severity::Malicious,
-    };
-    let together = direction == Direction::Inbound && points(findings, policy) >= HOLD_POINTS;
-    let led: Vec<&Finding> =
-        counted.into_iter().filter(|f| f.severity >= least || (together && f.points > 0)).collect();
-    Decision {
-        verdict: if led.is_empty() { Verdict::Pass } else { Verdict::Hold },
-        category: led.iter().map(|f| f.category).min().unwrap_or(Category::Clean),
-        reasons: led.iter().map(|f| f.summary.clone()).collect(),
+/// The only detector that learns: what it says nobody can check, so it never holds by itself.
+pub const CLASSIFIER: &str = "classifier";
+
+impl Marks {
+    pub fn is_none(&self) -> bool {
+        *self == Marks::default()
+    }
+    fn put(&mut self, action: Action) {
+        self.tag |= action == Action::Tag;
+        self.banner = self.banner.max(action.level());
     }
 }
 
-/// What the findings that count come to together.
-pub fn points(findings: &[Finding], policy: &Policy) -> u32 {
-    counted(findings, policy).map(|f| f.points).fold(0, u32::saturating_add)
+impl Measure {
+    pub fn is_nothing(&self) -> bool {
+        self.verdict == Verdict::Pass && self.marks.is_none()
+    }
 }
 
-fn counted<'a>(findings: &'a [Finding], policy: &'a Policy) -> impl Iterator<Item = &'a Finding> {
-    findings.iter().filter(|f| !policy.only_note.contains(&f.detector))
+impl Decision {
+    /// With these words, and nothing against it.
+    pub fn pass(reasons: Vec<String>) -> Decision {
+        let because = Because::default();
+        Decision {
+            verdict: Verdict::Pass,
+            marks: Marks::default(),
+            would: None,
+            category: Category::Clean,
+            reasons,
+            because,
+        }
+    }
+}
+
+/// Where recipients' rules differ, the strictest counts; what only some of them want deleted is held.
+pub fn decide(findings: &[Finding], policy: &Policy, who: &Who<'_>) -> Decision {
+    let case = Case { policy, who, standing: Standing::of(policy, who), only_note: &policy.only_note };
+    if findings.is_empty() && !matches!(case.standing, Standing::Blocked(_)) {
+        return Decision::pass(Vec::new());
+    }
+    let all: Vec<&Finding> = findings.iter().collect();
+    let mut weighed: Vec<Weighed<'_>> = rules(policy, who).into_iter().map(|rule| weigh(&case, rule, &all)).collect();
+    let some_keep_it = weighed.iter().any(|w| w.measure.verdict != Verdict::Delete);
+    for one in weighed.iter_mut().filter(|w| some_keep_it && w.measure.verdict == Verdict::Delete) {
+        (one.measure.verdict, one.spared) = (Verdict::Hold, true);
+    }
+    let strictest = weighed.into_iter().reduce(|a, b| if b.done() > a.done() { b } else { a });
+    let Some(weighed) = strictest else { return Decision::pass(Vec::new()) };
+    let done = weighed.done().0;
+    Decision {
+        verdict: done.verdict,
+        marks: done.marks,
+        would: (weighed.monitored && !weighed.measure.is_nothing()).then_some(weighed.measure),
+        category: weighed.category,
+        reasons: weighed.reasons(&case),
+        because: because(&case, &weighed, &all),
+    }
+}
+
+/// What the findings that count under the base policy come to together.
+pub fn points(findings: &[Finding], policy: &Policy) -> u32 {
+    let who = Who::unknown(Direction::Inbound);
+    let case = Case { policy, who: &who, standing: Standing::Unknown, only_note: &policy.only_note };
+    sum(&counted(&case, None, &findings.iter().collect::<Vec<_>>()))
+}
+
+/// What weighing depends on, beside rule and findings.
+#[derive(Clone, Copy)]
+pub(crate) struct Case<'a> {
+    pub policy: &'a Policy,
+    pub who: &'a Who<'a>,
+    pub standing: Standing<'a>,
+    /// Detectors whose findings count for nothing.
+    pub only_note: &'a [String],
+}
+
+/// What the tenant's lists make of the sender.
+#[derive(Clone, Copy)]
+pub(crate) enum Standing<'a> {
+    Unknown,
+    Allowed(&'a Entry),
+    /// It would be allowed, and nothing proves that it is who it says.
+    Unproven(&'a Entry),
+    Blocked(&'a Entry),
+}
+
+impl<'a> Standing<'a> {
+    fn of(policy: &'a Policy, who: &Who<'_>) -> Standing<'a> {
+        match (who.direction, policy.lists.of(who.sender, who.now)) {
+            (Direction::Outbound, _) | (_, Listed::No) => Standing::Unknown,
+            (_, Listed::Blocked(entry)) => Standing::Blocked(entry),
+            (_, Listed::Allowed(entry)) if who.proven => Standing::Allowed(entry),
+            (_, Listed::Allowed(entry)) => Standing::Unproven(entry),
+        }
+    }
+}
+
+/// What a rule makes of the findings.
+pub(crate) struct Weighed<'a> {
+    pub rule: Option<&'a Rule>,
+    pub measure: Measure,
+    pub monitored: bool,
+    /// Held instead of deleted, for others' sake.
+    pub spared: bool,
+    pub category: Category,
+    /// The rows of the policy that fired.
+    pub fired: Vec<(Kind, Action)>,
+    pub led: Vec<&'a Finding>,
+    pub points: u32,
+}
+
+impl Weighed<'_> {
+    /// What is really done, and what would be.
+    fn done(&self) -> (Measure, Measure) {
+        let nothing = Measure { verdict: Verdict::Pass, marks: Marks::default() };
+        (if self.monitored { nothing } else { self.measure }, self.measure)
+    }
+
+    fn reasons(&self, case: &Case<'_>) -> Vec<String> {
+        let blocked = match case.standing {
+            Standing::Blocked(entry) if self.category == Category::BlockedSender => {
+                Some(format!("the sender is on the block list: {}", entry.sender))
+            }
+            _ => None,
+        };
+        blocked.into_iter().chain(self.led.iter().map(|f| f.summary.clone())).collect()
+    }
+}
+
+/// Those of the people whose mail it is, each once.
+fn rules<'a>(policy: &'a Policy, who: &Who<'_>) -> Vec<Option<&'a Rule>> {
+    let mut all: Vec<Option<&Rule>> = Vec::new();
+    for person in who.people() {
+        let rule = policy.rules.first(who.direction, person, who.members);
+        if !all.iter().any(|known| known.map(std::ptr::from_ref) == rule.map(std::ptr::from_ref)) {
+            all.push(rule);
+        }
+    }
+    all
+}
+
+/// An allowed sender's words are not weighed; what harms by itself is.
+fn whoever_sent_it(category: Category) -> bool {
+    matches!(category, Category::Malware | Category::Unscannable | Category::MaliciousUrl)
+}
+
+fn counted<'a>(case: &Case<'a>, rule: Option<&Rule>, findings: &[&'a Finding]) -> Vec<&'a Finding> {
+    let allowed = matches!(case.standing, Standing::Allowed(_));
+    let counts = |f: &&&Finding| {
+        !case.only_note.contains(&f.detector)
+            && case.policy.rules.action(rule, Kind::of(f.category)) != Action::Deliver
+            && (!allowed || whoever_sent_it(f.category))
+    };
+    findings.iter().filter(counts).copied().collect()
+}
+
+fn sum(findings: &[&Finding]) -> u32 {
+    findings.iter().map(|f| f.points).fold(0, u32::saturating_add)
+}
+
+pub(crate) fn weigh<'a>(case: &Case<'a>, rule: Option<&'a Rule>, findings: &[&'a Finding]) -> Weighed<'a> {
+    let rules = &case.policy.rules;
+    let mut rest = counted(case, rule, findings);
+    let mut weighed = Weighed {
+        rule,
+        measure: Measure { verdict: Verdict::Pass, marks: Marks::default() },
+        monitored: rules.monitor_only || rule.is_some_and(|r| r.monitor_only),
+        spared: false,
+        category: Category::Clean,
+        fired: Vec::new(),
+        led: Vec::new(),
+        points: sum(&rest),
+    };
+    let direction = case.who.direction;
+    if matches!(case.standing, Standing::Blocked(_)) {
+        let action = rules.action(rule, Kind::BlockedSender);
+        weighed.take(direction, Kind::BlockedSender, action, Category::BlockedSender, &[]);
+    }
+    while weighed.measure.verdict == Verdict::Pass {
+        let of_rule = |kind| rules.action(rule, kind);
+        let led = led(direction, of_rule(Kind::AuthenticationFailure), &rest);
+        let Some(category) = led.iter().map(|f| f.category).min() else { break };
+        let kind = Kind::of(category);
+        weighed.take(direction, kind, of_rule(kind), category, &led);
+        // it has got its mark; the others are weighed without it
+        rest.retain(|f| f.category != category);
+    }
+    if direction == Direction::Inbound && weighed.measure.verdict == Verdict::Pass {
+        suspect(&mut weighed, &rest, |kind| rules.action(rule, kind));
+    }
+    weighed
+}
+
+impl<'a> Weighed<'a> {
+    /// One row of the policy fires.
+    fn take(&mut self, direction: Direction, kind: Kind, action: Action, category: Category, led: &[&'a Finding]) {
+        let verdict = match (action, direction) {
+            (Action::Hold | Action::FollowSender, _) | (Action::Reject, Direction::Inbound) => Verdict::Hold,
+            (Action::Reject, Direction::Outbound) => Verdict::Reject,
+            (Action::Delete, _) => Verdict::Delete,
+            (Action::Deliver, _) => return,
+            // mail that leaves gets no marks
+            (_, Direction::Outbound) => return,
+            (Action::Tag | Action::BannerInfo | Action::BannerCaution | Action::BannerDanger, _) => Verdict::Pass,
+        };
+        if verdict == Verdict::Pass {
+            self.measure.marks.put(action);
+            self.fired.push((kind, action));
+            self.category = if self.category == Category::Clean { category } else { self.category.min(category) };
+            self.led.extend(led.iter().filter(|f| f.category == category || kind == Kind::Suspected));
+            return;
+        }
+        self.measure = Measure { verdict, marks: Marks::default() };
+        (self.category, self.fired, self.led) = (category, vec![(kind, action)], led.to_vec());
+    }
+}
+
+/// Inbound: what deceives or harms, by one finding or by several together. Outbound: only what harms or must not leave,
+/// since a user's mail is not deceit.
+fn led<'a>(direction: Direction, on_failure: Action, findings: &[&'a Finding]) -> Vec<&'a Finding> {
+    let checked = |f: &&&Finding| f.detector != CLASSIFIER;
+    let together = direction == Direction::Inbound
+        && sum(findings) >= HOLD_POINTS
+        && findings.iter().filter(checked).any(|f| f.points > 0);
+    let alone = |f: &&&Finding| match (direction, f.category) {
+        (Direction::Outbound, Category::DataLoss) => f.severity >= Severity::Suspicious,
+        (Direction::Outbound, _) => f.severity >= Severity::Malicious,
+        // who asks for more than the sender does has every failure that counts
+        (_, Category::AuthenticationFailure) if on_failure != Action::FollowSender => f.points > 0,
+        (Direction::Inbound, _) => f.severity >= Severity::Suspicious,
+    };
+    let counts = |f: &&&Finding| (checked(f) && alone(f)) || (together && f.points > 0);
+    findings.iter().filter(counts).copied().collect()
+}
+
+/// What holds nothing and yet is too much to say nothing.
+fn suspect<'a>(weighed: &mut Weighed<'a>, rest: &[&'a Finding], action: impl Fn(Kind) -> Action) {
+    let with_points: Vec<&Finding> = rest.iter().filter(|f| f.points > 0).copied().collect();
+    let of_impersonation: Vec<&Finding> =
+        with_points.iter().filter(|f| f.category == Category::Impersonation).copied().collect();
+    if sum(&of_impersonation) >= SUSPECT_IMPERSONATION_POINTS {
+        let kind = Kind::SuspectedImpersonation;
+        weighed.take(Direction::Inbound, kind, action(kind), Category::Impersonation, &of_impersonation);
+    }
+    if weighed.measure.verdict == Verdict::Pass && sum(&with_points) >= SUSPECT_POINTS {
+        let category = with_points.iter().map(|f| f.category).min().unwrap_or(Category::Clean);
+        let before = std::mem::take(&mut weighed.led);
+        weighed.take(Direction::Inbound, Kind::Suspected, action(Kind::Suspected), category, &with_points);
+        weighed.led.splice(0..0, before.into_iter().filter(|f| !with_points.contains(f)));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn severity_direction_and_policy_decide() {
-        let one = |severity, points| Finding {
-            detector: "d".into(),
-            category: Category::Spam,
-            severity,
-            points,
-            summary: "s".into(),
-            details: vec![],
-        };
-        let finding = |severity| vec![one(severity, 60)];
-        let forgiving = Policy { only_note: vec!["d".into()], ..Policy::default() };
-        let verdict = |severity, policy: &Policy, direction| decide(&finding(severity), policy, direction).verdict;
-        assert_eq!(verdict(Severity::Note, &Policy::default(), Direction::Inbound), Verdict::Pass);
-        assert_eq!(verdict(Severity::Suspicious, &Policy::default(), Direction::Inbound), Verdict::Hold);
-        assert_eq!(verdict(Severity::Suspicious, &Policy::default(), Direction::Outbound), Verdict::Pass);
-        assert_eq!(verdict(Severity::Malicious, &Policy::default(), Direction::Outbound), Verdict::Hold);
-        assert_eq!(verdict(Severity::Malicious, &forgiving, Direction::Inbound), Verdict::Pass);
-        assert_eq!(
-            decide(&[], &Policy::default(), Direction::Inbound),
-            Decision { verdict: Verdict::Pass, category: Category::Clean, reasons: vec![] }
-        );
-        let two = [one(Severity::Note, 60), one(Severity::Note, 40)];
-        let held = decide(&two, &Policy::default(), Direction::Inbound);
-        assert_eq!((held.verdict, held.category, held.reasons.len()), (Verdict::Hold, Category::Spam, 2));
-        assert_eq!(decide(&two, &Policy::default(), Direction::Outbound).verdict, Verdict::Pass);
-        assert_eq!(decide(&two, &forgiving, Direction::Inbound).verdict, Verdict::Pass);
-    }
-}
+mod tests;

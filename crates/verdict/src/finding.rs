@@ -3,6 +3,8 @@
 use crate::detectors::Detector;
 use serde::{Deserialize, Serialize};
 
+pub use tenant::Category;
+
 /// How much a finding weighs; the policy decides what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,59 +17,14 @@ pub enum Severity {
     Malicious,
 }
 
-/// What a message is, most pressing first: of several, the first one names the decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Category {
-    BlockedSender,
-    Malware,
-    /// Nobody could look into it.
-    Unscannable,
-    MaliciousUrl,
-    Impersonation,
-    Phishing,
-    AuthenticationFailure,
-    Spam,
-    Bulk,
-    DataLoss,
-    Clean,
-}
-
-impl Category {
-    pub const ALL: [Category; 11] = [
-        Category::BlockedSender,
-        Category::Malware,
-        Category::Unscannable,
-        Category::MaliciousUrl,
-        Category::Impersonation,
-        Category::Phishing,
-        Category::AuthenticationFailure,
-        Category::Spam,
-        Category::Bulk,
-        Category::DataLoss,
-        Category::Clean,
-    ];
-
-    /// In words.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Category::BlockedSender => "blocked sender",
-            Category::Malware => "malware",
-            Category::Unscannable => "unscannable",
-            Category::MaliciousUrl => "malicious URL",
-            Category::Impersonation => "impersonation",
-            Category::Phishing => "phishing",
-            Category::AuthenticationFailure => "authentication failure",
-            Category::Spam => "spam",
-            Category::Bulk => "bulk",
-            Category::DataLoss => "data loss",
-            Category::Clean => "clean",
-        }
-    }
-}
-
 /// Points from which findings together hold a message.
 pub const HOLD_POINTS: u32 = 100;
+
+/// From here on a message is suspected.
+pub const SUSPECT_POINTS: u32 = 60;
+
+/// From here on impersonation alone is suspected: what is merely a first contact has less.
+pub const SUSPECT_IMPERSONATION_POINTS: u32 = 30;
 
 /// One thing that one detector saw, in words that a person can check against the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

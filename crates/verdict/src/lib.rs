@@ -3,6 +3,7 @@
 //! [`Content`] is what a reader's program would show of the message, gathered once; detectors state what they saw in it
 //! and nothing else; [`decide`] sees findings and policy, never the message.
 
+pub mod because;
 pub mod brands;
 pub mod content;
 pub mod decide;
@@ -13,10 +14,13 @@ pub mod limits;
 pub mod look_alike;
 mod saved;
 mod stated;
+mod who;
 
+pub use because::Because;
 pub use content::Content;
-pub use decide::{Decision, Verdict, decide, points};
+pub use decide::{Decision, Marks, Measure, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Proofs};
 pub use finding::{Category, Finding, Severity};
 pub use saved::{Origin, Saved, as_sent};
+pub use who::Who;

@@ -1,11 +1,11 @@
 //! A message that lies in a file, judged as if it came in now: who brought it from where stands in its own header.
 
-use crate::{Content, Evidence, Finding, Proofs, detectors};
+use crate::{Content, Decision, Evidence, Finding, Proofs, Who, decide, detectors};
 use bytes::Bytes;
 use mail::{Envelope, Message};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use tenant::Direction;
+use tenant::{Direction, Policy, Sender};
 
 /// A saved inbound message.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Saved {
     pub envelope: Envelope,
     /// Microsoft's results as they stand in it; signatures are not verified again, keys of then may be gone.
     pub proofs: Proofs,
+    /// Who handed it in, as its header says.
+    pub client: Option<IpAddr>,
 }
 
 impl Saved {
@@ -22,12 +24,26 @@ impl Saved {
         let message = Message::parse(as_sent(file));
         let origin = Origin::of(&message);
         let proofs = Proofs::stated(&message);
-        Saved { envelope: Envelope::new(origin.sender, origin.recipient), proofs, message }
+        Saved { envelope: Envelope::new(origin.sender, origin.recipient), proofs, client: origin.client, message }
     }
 
     /// The domains of those who received it.
     pub fn recipient_domains(&self) -> Vec<String> {
         self.envelope.recipients.iter().filter_map(|r| domain_of(&r.address)).collect()
+    }
+
+    /// What the policy makes of the findings, at so many seconds since 1970.
+    pub fn decide(&self, findings: &[Finding], policy: &Policy, now: i64) -> Decision {
+        let from = self.message.from_address().unwrap_or_default();
+        let who = Who {
+            direction: Direction::Inbound,
+            sender: Sender { envelope: &self.envelope.sender, from: &from, client: self.client },
+            recipients: self.envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
+            proven: domain_of(&from).is_some_and(|domain| self.proofs.prove(&domain)),
+            members: None,
+            now,
+        };
+        decide(findings, policy, &who)
     }
 
     /// What today's detectors see in it.

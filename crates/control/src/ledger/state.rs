@@ -23,7 +23,7 @@ pub enum FinalState {
     Held,
     /// The journal says held, and it is neither held nor known what became of it.
     Gone,
-    /// Held, then deleted by somebody.
+    /// Deleted: by the policy, or held and then by somebody.
     Deleted,
     /// Held until its time was over.
     Expired,
@@ -140,6 +140,7 @@ enum End {
     Refused,
     Deferred,
     Swallowed,
+    Deleted,
 }
 
 impl Gathered<'_> {
@@ -191,6 +192,7 @@ impl Gathered<'_> {
             Outcome::Refused => End::Refused,
             Outcome::Deferred => End::Deferred,
             Outcome::Swallowed => End::Swallowed,
+            Outcome::Deleted => End::Deleted,
         }
     }
 
@@ -212,7 +214,7 @@ impl Gathered<'_> {
             FinalState::Held
         } else if any(End::Gone) {
             FinalState::Gone
-        } else if deleted > 0 {
+        } else if deleted > 0 || any(End::Deleted) {
             FinalState::Deleted
         } else if expired > 0 {
             FinalState::Expired

@@ -159,7 +159,7 @@ fn of_error(error: &ClientError) -> Sign {
 }
 
 fn is_passed(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld)
+    matches!(outcome, Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted)
 }
 
 fn is_fault(ended: &Ended) -> bool {

@@ -41,7 +41,7 @@ fn filled() -> Metrics {
         log.entry.decision = Some(verdict::Decision {
             verdict: verdict::Verdict::Hold,
             category: verdict::Category::Malware,
-            reasons: Vec::new(),
+            ..verdict::Decision::pass(Vec::new())
         });
     });
     metrics.journey(&held, Some("contoso".into()), Outcome::Held, Duration::from_millis(12));
