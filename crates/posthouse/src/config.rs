@@ -8,7 +8,7 @@ mod notify;
 pub use complaint::{ConfigError, ConfigErrors};
 pub use notify::{NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
 
-use complaint::Complaint;
+pub(crate) use complaint::Complaint;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};

@@ -13,6 +13,7 @@ mod fleet;
 mod ledger;
 mod lifecycle;
 mod logging;
+mod policy;
 mod ranges;
 mod reload;
 mod replay;
@@ -61,6 +62,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => commands::sim(args).await?,
         Command::Demo(args) => return demo::run(args).await,
         Command::Replay(args) => replay::run(&cli.config, &args, json).await?,
+        // a file is looked at without any configuration
+        Command::Policy(command) => policy::run(&cli.config, command, json).await?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
             let config = config::Config::read(&cli.config)?;
@@ -90,6 +93,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
+                Command::Allow { tenant, command } => policy::lists(&config, &tenant, false, command, json).await?,
+                Command::Block { tenant, command } => policy::lists(&config, &tenant, true, command, json).await?,
                 Command::Held(command) => commands::held(&config, command, json).await?,
                 Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_)
@@ -97,6 +102,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 | Command::Config(_)
                 | Command::CheckConfig
                 | Command::Replay(_)
+                | Command::Policy(_)
                 | Command::Serve { .. }
                 | Command::Watchdog => {}
             }

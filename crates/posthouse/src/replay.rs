@@ -2,23 +2,14 @@
 //! the store only when a tenant or the journal is asked for.
 
 use crate::cli::ReplayArgs;
-use crate::{commands, config::Config, show, wiring};
+use crate::{commands, config::Config, show};
 use anyhow::{Context, Result};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use store::{JourneyFilter, Store};
-use tenant::{Direction, Policy};
-use verdict::{Decision, Finding, Saved, Verdict};
-
-/// By whose rules.
-#[derive(Default)]
-struct Rules {
-    policy: Policy,
-    /// `None`: the domains of each message's recipients.
-    domains: Option<Vec<String>>,
-    people: HashMap<String, String>,
-}
+use tenant::Direction;
+use verdict::{Decision, Finding, Ground, Saved, Verdict};
 
 #[derive(Serialize)]
 struct Judged {
@@ -58,8 +49,8 @@ pub async fn run(config: &Path, args: &ReplayArgs, json: bool) -> Result<()> {
         false => None,
     };
     let rules = match (&args.tenant, &store) {
-        (Some(name), Some(store)) => of_tenant(store, name).await?,
-        _ => Rules::default(),
+        (Some(name), Some(store)) => crate::policy::of_tenant(store, name).await?,
+        _ => Ground::default(),
     };
     let journal = store.as_ref().filter(|_| args.changed);
     let mut replayed = Replayed { messages: Vec::new(), summary: Summary::default() };
@@ -75,12 +66,6 @@ pub async fn run(config: &Path, args: &ReplayArgs, json: bool) -> Result<()> {
         }
     }
     show::print(json, &replayed, || replayed.text())
-}
-
-async fn of_tenant(store: &Store, name: &str) -> Result<Rules> {
-    let tenant = wiring::find_tenant(store, name).await?;
-    let people = gateway::people(store, tenant.id).await?;
-    Ok(Rules { policy: tenant.policy, domains: Some(tenant.domains), people })
 }
 
 async fn before(store: &Store, message_id: &str) -> Result<Option<Decision>> {
@@ -107,16 +92,15 @@ fn files(saved: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-fn judge(file: &Path, rules: &Rules) -> Result<Judged> {
+fn judge(file: &Path, rules: &Ground) -> Result<Judged> {
     let name = file.display().to_string();
     let saved = Saved::read(std::fs::read(file).with_context(|| name.clone())?);
-    let domains = rules.domains.clone().unwrap_or_else(|| saved.recipient_domains());
-    let findings = saved.findings(&domains, &rules.people);
+    let (findings, decision) = saved.judge(rules, jiff::Timestamp::now().as_second());
     Ok(Judged {
         file: name,
         message_id: saved.message.message_id(),
         points: verdict::points(&findings, &rules.policy),
-        decision: saved.decide(&findings, &rules.policy, jiff::Timestamp::now().as_second()),
+        decision,
         findings,
         before: None,
     })

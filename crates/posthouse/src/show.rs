@@ -4,6 +4,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 use store::{Alert, DeliveryState, Held, JourneyEntry};
 use tenant::Tenant;
+use verdict::{Decision, Measure};
 
 /// A table as every listing here looks.
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
@@ -137,17 +138,8 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
     for anomaly in &entry.anomalies {
         out.push(format!("  anomaly     {anomaly}"));
     }
-    for finding in &entry.findings {
-        out.push(format!("  finding     [{:?}] {}: {}", finding.severity, finding.detector, safe(&finding.summary)));
-        out.extend(finding.details.iter().map(|d| format!("                · {}", safe(d))));
-    }
-    if let Some(decision) = &entry.decision {
-        out.push(format!(
-            "  decision    {:?}{}",
-            decision.verdict,
-            decision.reasons.iter().map(|r| format!("\n                · {}", safe(r))).collect::<String>()
-        ));
-    }
+    out.extend(entry.findings.iter().flat_map(finding));
+    out.extend(entry.decision.iter().flat_map(decision));
     for edit in &entry.edits {
         out.push(format!("  edit        {}", safe(edit)));
     }
@@ -166,6 +158,33 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
         out.push(format!("  it was not judged: {}", safe(&why(entry))));
     }
     out.join("\n")
+}
+
+pub fn finding(finding: &verdict::Finding) -> Vec<String> {
+    let points = if finding.points > 0 { format!(", {} points", finding.points) } else { String::new() };
+    let mut out = vec![format!(
+        "  finding     [{:?}, {}{points}] {}: {}",
+        finding.severity,
+        finding.category.as_str(),
+        finding.detector,
+        safe(&finding.summary)
+    )];
+    out.extend(finding.details.iter().map(|d| format!("                · {}", safe(d))));
+    out
+}
+
+/// What was decided, for what, by which rule, and what would have changed it.
+pub fn decision(decision: &Decision) -> Vec<String> {
+    let done = Measure { verdict: decision.verdict, marks: decision.marks };
+    let would = decision.would.map(|w| format!("; the policy is only watched, else it would have {}", w.would()));
+    let mut out = vec![format!("  decision    {done} · {}{}", decision.category.as_str(), would.unwrap_or_default())];
+    out.extend(decision.reasons.iter().map(|r| format!("                · {}", safe(r))));
+    let because = &decision.because;
+    if !because.is_empty() {
+        out.push(format!("  because     {} ({} points)", safe(&because.rule), because.points));
+        out.extend(because.otherwise.iter().map(|o| format!("                · {}", safe(o))));
+    }
+    out
 }
 
 pub fn held(list: &[Held]) -> String {

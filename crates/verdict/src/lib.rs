@@ -22,5 +22,5 @@ pub use decide::{Decision, Marks, Measure, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Proofs};
 pub use finding::{Category, Finding, Severity};
-pub use saved::{Origin, Saved, as_sent};
+pub use saved::{Ground, Origin, Saved, as_sent};
 pub use who::Who;

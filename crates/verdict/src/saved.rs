@@ -5,9 +5,9 @@ use bytes::Bytes;
 use mail::{Envelope, Message};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use tenant::{Direction, Policy, Sender};
+use tenant::{Direction, Members, Policy, Sender};
 
-/// A saved inbound message.
+/// A saved message.
 #[derive(Clone, Debug)]
 pub struct Saved {
     pub message: Message,
@@ -16,6 +16,18 @@ pub struct Saved {
     pub proofs: Proofs,
     /// Who handed it in, as its header says.
     pub client: Option<IpAddr>,
+    pub direction: Direction,
+}
+
+/// The tenant for whom saved mail is judged; by default nobody in particular.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    pub policy: Policy,
+    /// Empty: those of each message's recipients.
+    pub domains: Vec<String>,
+    pub people: HashMap<String, String>,
+    /// Of the groups that the policy names.
+    pub members: Members,
 }
 
 impl Saved {
@@ -24,7 +36,13 @@ impl Saved {
         let message = Message::parse(as_sent(file));
         let origin = Origin::of(&message);
         let proofs = Proofs::stated(&message);
-        Saved { envelope: Envelope::new(origin.sender, origin.recipient), proofs, client: origin.client, message }
+        Saved {
+            envelope: Envelope::new(origin.sender, origin.recipient),
+            proofs,
+            client: origin.client,
+            direction: Direction::Inbound,
+            message,
+        }
     }
 
     /// The domains of those who received it.
@@ -32,25 +50,28 @@ impl Saved {
         self.envelope.recipients.iter().filter_map(|r| domain_of(&r.address)).collect()
     }
 
-    /// What the policy makes of the findings, at so many seconds since 1970.
-    pub fn decide(&self, findings: &[Finding], policy: &Policy, now: i64) -> Decision {
+    /// What today's detectors see in it, and what the policy makes of that at so many seconds since 1970.
+    pub fn judge(&self, ground: &Ground, now: i64) -> (Vec<Finding>, Decision) {
+        let own = if ground.domains.is_empty() { self.recipient_domains() } else { ground.domains.clone() };
+        let findings = self.findings(&own, &ground.people);
         let from = self.message.from_address().unwrap_or_default();
         let who = Who {
-            direction: Direction::Inbound,
+            direction: self.direction,
             sender: Sender { envelope: &self.envelope.sender, from: &from, client: self.client },
             recipients: self.envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
             proven: domain_of(&from).is_some_and(|domain| self.proofs.prove(&domain)),
-            members: None,
+            members: Some(&ground.members),
             now,
         };
-        decide(findings, policy, &who)
+        let decision = decide(&findings, &ground.policy, &who);
+        (findings, decision)
     }
 
     /// What today's detectors see in it.
     pub fn findings(&self, own_domains: &[String], people: &HashMap<String, String>) -> Vec<Finding> {
         self.message.with_parts(|parts| {
             detectors::inspect(&Evidence {
-                direction: Direction::Inbound,
+                direction: self.direction,
                 envelope: &self.envelope,
                 message: &self.message,
                 parts,

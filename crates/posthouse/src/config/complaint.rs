@@ -44,7 +44,7 @@ impl std::error::Error for ConfigErrors {}
 const SIMILAR: f64 = 0.8;
 
 /// Collects what is wrong while the file is read.
-pub(super) struct Complaint<'a> {
+pub(crate) struct Complaint<'a> {
     pub file: &'a Path,
     pub text: &'a str,
     said: RefCell<Vec<ConfigError>>,
@@ -171,13 +171,19 @@ fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
 }
 
 fn explained(path: &str, message: &str) -> String {
-    let Some(unknown) = between(message, "unknown field `") else { return format!("key `{path}`: {}", plain(message)) };
+    let (field, variant) = (between(message, "unknown field `"), between(message, "unknown variant `"));
+    let Some(unknown) = field.or(variant) else { return format!("key `{path}`: {}", plain(message)) };
     let expected: Vec<&str> =
         message.split_once("expected").map_or("", |(_, rest)| rest).split('`').skip(1).step_by(2).collect();
     let nearest = expected.iter().map(|e| (strsim::jaro_winkler(unknown, e), *e)).max_by(|a, b| a.0.total_cmp(&b.0));
+    // of a table whose keys are a closed list, one that is not of it is called a variant as well
+    let what = match path.rsplit('.').next() == Some(unknown) {
+        true => format!("key `{path}`"),
+        false => format!("key `{path}`: \"{unknown}\""),
+    };
     match nearest.filter(|(similarity, _)| *similarity >= SIMILAR) {
-        Some((_, meant)) => format!("key `{path}` is not known; did you mean `{meant}`?"),
-        None => format!("key `{path}` is not known; expected one of {}", expected.join(", ")),
+        Some((_, meant)) => format!("{what} is not known; did you mean `{meant}`?"),
+        None => format!("{what} is not known; expected one of {}", expected.join(", ")),
     }
 }
 

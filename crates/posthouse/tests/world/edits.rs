@@ -7,7 +7,7 @@ const WORDING: &str = "CAUTION: This message came from outside your organization
 const TO: &str = "admin@contoso.example";
 
 /// A gateway with a key for ARC.
-async fn with_arc_key(world: &mut World) {
+pub async fn with_arc_key(world: &mut World) {
     let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap().serialize_pem();
     let file = world.config.with_file_name("arc.pem");
     std::fs::write(&file, pem).unwrap();

@@ -15,6 +15,7 @@ mod lifecycle;
 mod loop_guard;
 mod notices;
 mod observe;
+mod policy;
 mod preview;
 mod promises;
 mod renewal;

@@ -8,7 +8,7 @@ pub mod style;
 pub mod urls;
 
 use crate::limits;
-use files::File;
+use files::{File, FileKind};
 use html::Page;
 use letters::{Odd, Watch};
 use mail::{Kind, Part};
@@ -68,7 +68,9 @@ impl Content {
             }
         }
         let (files, unscannable) = files::gather(parts);
-        for address in files.iter().flat_map(|f| &f.urls) {
+        // text and pages that are parts themselves were read above
+        let read = |f: &&File| f.depth == 0 && (f.claimed.starts_with("text/") || f.kind == FileKind::Html);
+        for address in files.iter().filter(|f| !read(f)).flat_map(|f| &f.urls) {
             urls.add(address, "", Place::Text, Within::Attachment, false);
         }
         (seen.files, seen.unscannable) = (files, unscannable);
