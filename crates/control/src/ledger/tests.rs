@@ -187,6 +187,11 @@ fn situations() -> Vec<Told> {
         told("refused for now, waits in Exchange Online").came(0, "Pending").deferred(0),
         told("refused for now for a day, given up").came(0, "Failed").deferred(0).deferred(1400),
         told("refused for good, bounced").came(0, "Failed").journey(0, O::Refused, &[ANNA]),
+        seen("deleted by the policy, once though it came twice").journey(0, O::Deleted, &[ANNA]).journey(
+            5,
+            O::Deleted,
+            &[ANNA],
+        ),
         seen("held").held(0).kept(&[ANNA]),
         seen("held once though it came twice").held(0).held(5).kept(&[ANNA]),
         seen("held, a release was refused").held(0).kept(&[ANNA]).step(9, S::Refused),

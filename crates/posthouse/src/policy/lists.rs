@@ -1,6 +1,6 @@
 //! Whom a tenant lets through, and whom never.
 
-use crate::cli::ListCommand;
+use super::ListCommand;
 use crate::commands::open;
 use crate::config::Config;
 use crate::lifecycle::who;

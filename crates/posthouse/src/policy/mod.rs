@@ -1,17 +1,19 @@
 //! What a tenant wants done with what is found (docs/policy.md): shown, set, checked, and tried on a message that lies in
 //! a file.
 
+mod asked;
 mod file;
 mod lists;
 
+pub use asked::{ListCommand, PolicyCommand};
 pub use lists::lists;
 
-use crate::cli::{PolicyCommand, TryArgs, Way};
 use crate::commands::open;
 use crate::config::Config;
 use crate::lifecycle::who;
 use crate::{lifecycle, show, wiring};
 use anyhow::{Context, Result, bail};
+use asked::{TryArgs, Way};
 use mail::Envelope;
 use serde::Serialize;
 use std::path::Path;
