@@ -233,13 +233,13 @@ fn rest(head: &[u8], ext: &str) -> FileKind {
         _ if is_text(head) && (PLAIN_TEXT.contains(&ext) || ext.is_empty()) => FileKind::Text,
         _ => match infer::get(head).map(|t| t.matcher_type()) {
             Some(infer::MatcherType::Archive) => FileKind::OtherArchive,
-            Some(infer::MatcherType::App) => FileKind::Executable,
             _ if is_text(head) => FileKind::Text,
             _ => FileKind::Other,
         },
     }
 }
 
+/// Its own short list: what the library counts as applications has certificates and signatures (DER) among it.
 fn is_program(head: &[u8]) -> bool {
     // "MZ" begins many a text: the header that it names has to be there, or octets that no text has
     let dos = head.starts_with(b"MZ") && head.get(2..64).is_some_and(|h| h.contains(&0));
@@ -331,11 +331,17 @@ mod tests {
             (b"BEGIN:VCALENDAR", "a.ics", "text/calendar"),
             (b"a,b\r\n", "a.csv", "text/csv"),
             (b"\0\x01\x02", "a.bin", "application/octet-stream"),
+            (
+                b"\x30\x82\x14\x5a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0",
+                "smime.p7s",
+                "application/pkcs7-signature",
+            ),
             (b"", "", ""),
         ];
         let seen: Vec<_> = cases.iter().map(|(o, n, c)| kind_of(o, n, c)).collect();
         use FileKind::*;
-        let wanted = [Executable, Text, DiskImage, Html, Svg, Script, Pdf, Picture, Rtf, Calendar, Text, Other, Text];
+        let wanted =
+            [Executable, Text, DiskImage, Html, Svg, Script, Pdf, Picture, Rtf, Calendar, Text, Other, Other, Text];
         assert_eq!(seen, wanted);
     }
 

@@ -215,6 +215,10 @@ fn named(name: &str) -> Vec<u8> {
         "code-for-recipient" => code("https://login.attacker.example/?u=Z3JhY2VAY29udG9zby5leGFtcGxl"),
         "code" => code("https://menu.other.example/today"),
         "code-ticket" => code("TICKET 4711-0815"),
+        // RFC 5652 §5.1: SignedData, as every S/MIME signature begins
+        "signature" => {
+            [b"\x30\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x82".as_slice(), &[7; 200]].concat()
+        }
         "quine" => zip(&[(
             "a.zip",
             &zip(&[(
