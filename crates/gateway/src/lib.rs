@@ -20,6 +20,7 @@ mod drain;
 mod edits;
 mod ended;
 mod faults;
+mod first_pass;
 mod house;
 mod judgements;
 mod lane;

@@ -7,12 +7,15 @@ pub mod brands;
 pub mod content;
 pub mod decide;
 pub mod detectors;
+pub mod domains;
 pub mod evidence;
 pub mod finding;
 pub mod look_alike;
+pub mod sender;
 
 pub use content::Content;
 pub use decide::{Decision, Verdict, decide};
 pub use detectors::inspect;
-pub use evidence::{AuthResult, Evidence, Proofs};
+pub use evidence::{AuthResult, Evidence, Fact, FirstPass, History, Proofs, SenderPolicy};
 pub use finding::{Category, Finding, Severity};
+pub use sender::{Mailbox, Proven, Sender};

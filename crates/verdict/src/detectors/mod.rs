@@ -1,8 +1,15 @@
 //! One detector a file; the catalogue is the one list of them, and docs/verdicts.md is written from it.
 
+pub mod brand;
+pub mod display_name;
 pub mod eicar;
+pub mod header_form;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod look_alike_domain;
+pub mod reply_to;
+pub mod sender_domain;
+pub mod spoofed_sender;
 
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -21,7 +28,18 @@ pub struct Detector {
     pub look: fn(&Evidence<'_>) -> Vec<Finding>,
 }
 
-pub const CATALOGUE: &[Detector] = &[eicar::DETECTOR, impersonation::DETECTOR, link_mismatch::DETECTOR];
+pub const CATALOGUE: &[Detector] = &[
+    eicar::DETECTOR,
+    impersonation::DETECTOR,
+    brand::DETECTOR,
+    look_alike_domain::DETECTOR,
+    display_name::DETECTOR,
+    reply_to::DETECTOR,
+    spoofed_sender::DETECTOR,
+    header_form::DETECTOR,
+    sender_domain::DETECTOR,
+    link_mismatch::DETECTOR,
+];
 
 /// Everything that any detector saw, in the order of the catalogue.
 pub fn inspect(evidence: &Evidence<'_>) -> Vec<Finding> {
@@ -61,11 +79,23 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page(), "run with UPDATE_EXPECT=1");
     }
 
+    /// What is known of a case beside its message, in evidence.json; without it From is proven, and nothing known of before.
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Given {
+        proofs: Option<crate::Proofs>,
+        history: crate::History,
+        mail_from: Option<String>,
+    }
+
     /// Each folder of `cases/`: message.eml (LF or CRLF) judged, findings as expect.txt says.
     #[test]
     fn every_case_is_judged_as_expected() {
-        let people = [("grace hopper".to_owned(), "grace@contoso.example".to_owned())].into();
+        let people = [("grace hopper", "grace"), ("alan turing", "alan")]
+            .map(|(n, l)| (n.to_owned(), format!("{l}@contoso.example")))
+            .into();
         let own = ["contoso.example".to_owned()];
+        let vips = ["ada lovelace".to_owned(), "grace@contoso.example".to_owned()].into();
         let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
         let mut wrong = String::new();
         for case in std::fs::read_dir(cases).unwrap() {
@@ -74,16 +104,18 @@ mod tests {
                 std::fs::read_to_string(dir.join("message.eml")).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
             let raw = raw.replace("{EICAR}", &eicar::test_file());
             let message = mail::Message::parse(raw.into_bytes().into());
+            let given = std::fs::read_to_string(dir.join("evidence.json")).unwrap_or("{}".into());
+            let given: Given = serde_json::from_str(&given).unwrap();
             let sender = message.from_address().unwrap_or_default();
-            let proofs = crate::Proofs {
+            let proofs = given.proofs.unwrap_or_else(|| crate::Proofs {
                 microsoft: vec![crate::AuthResult {
                     method: "dmarc".into(),
                     result: "pass".into(),
                     domain: sender.rsplit_once('@').map(|(_, d)| d.to_owned()),
                 }],
                 ..Default::default()
-            };
-            let envelope = mail::Envelope::new(sender, ["grace@contoso.example"]);
+            });
+            let envelope = mail::Envelope::new(given.mail_from.unwrap_or(sender), ["grace@contoso.example"]);
             let found = message.with_parts(|parts| {
                 inspect(&Evidence {
                     direction: tenant::Direction::Inbound,
@@ -92,12 +124,15 @@ mod tests {
                     parts,
                     content: &crate::Content::of(parts),
                     proofs: &proofs,
+                    sender: &crate::Sender::of(&message, &envelope, &proofs),
+                    history: &given.history,
                     own_domains: &own,
                     people: &people,
+                    vips: &vips,
                 })
             });
             let seen: String =
-                found.iter().map(|f| format!("{} {:?} {}\n", f.detector, f.severity, f.summary)).collect();
+                found.iter().map(|f| format!("{} {:?} {} {}\n", f.detector, f.severity, f.points, f.summary)).collect();
             let expect = dir.join("expect.txt");
             if std::env::var_os("UPDATE_EXPECT").is_some() {
                 std::fs::write(&expect, &seen).unwrap();
