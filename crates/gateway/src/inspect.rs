@@ -9,8 +9,9 @@ use crate::receive::Received;
 use mail::Message;
 use std::sync::Arc;
 use std::time::Instant;
+use tenant::Direction;
 use tokio::time::timeout_at;
-use verdict::{Content, Evidence, Finding, Proofs};
+use verdict::{Content, Evidence, Fact, Finding, History, Proofs, Sender};
 
 pub(crate) async fn inspect(
     house: &House,
@@ -25,7 +26,8 @@ pub(crate) async fn inspect(
             0..limits::LARGE_OCTETS => None,
             _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
         };
-        look(attributed, received, message, proofs).await
+        let history = history(house, attributed, message).await;
+        look(attributed, received, message, proofs, history).await
     };
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
@@ -46,17 +48,40 @@ fn late() -> Fault {
     Fault::Late("inspect")
 }
 
+/// What the tenant has had to do with the sender. Mail does not wait for it longer than a healthy store needs.
+async fn history(house: &House, attributed: &Attributed, message: &Message) -> History {
+    let Some(from) = message.from_address().filter(|_| attributed.direction == Direction::Inbound) else {
+        return History::default();
+    };
+    let asked = house.store.contact(attributed.id(), &from);
+    match tokio::time::timeout(limits::HISTORY_BUDGET, asked).await {
+        Ok(Ok(contact)) => contact.into_history(),
+        Ok(Err(e)) => unknown(&format!("the store did not tell: {e}")),
+        Err(_) => unknown("the store did not answer in time"),
+    }
+}
+
+fn unknown(why: &str) -> History {
+    History {
+        first_contact: Fact::Unknown(why.into()),
+        messages: Fact::Unknown(why.into()),
+        reply_to: Fact::Unknown(why.into()),
+    }
+}
+
 async fn look(
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
     proofs: Proofs,
+    history: History,
 ) -> Result<Vec<Finding>, Fault> {
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
+        let sender = Sender::of(&message, &received.envelope, &proofs);
         message.with_parts(|parts| {
             let content = Content::of(parts);
             let evidence = Evidence {
@@ -66,8 +91,11 @@ async fn look(
                 parts,
                 content: &content,
                 proofs: &proofs,
+                sender: &sender,
+                history: &history,
                 own_domains: &connected.tenant.domains,
                 people: &connected.people,
+                vips: &connected.vips,
             };
             verdict::inspect(&evidence)
         })

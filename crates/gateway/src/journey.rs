@@ -28,9 +28,11 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     let message = log.step("parse", pin!(parse(received))).await;
     log.entry.message_id = message.message_id().or(log.entry.message_id.take());
     log.entry.subject = message.subject();
+    log.entry.from = message.from_address();
+    log.entry.reply_to = message.reply_to().first().map(|r| r.address.clone());
     log.entry.anomalies = message.anomalies().iter().map(ToString::to_string).collect();
 
-    let proofs = log.step("authenticate", pin!(authenticate(house, received, &message))).await;
+    let proofs = log.step("authenticate", pin!(authenticate(house, &attributed, received, &message))).await;
     log.entry.proofs = proofs.clone();
 
     let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, proofs.clone()))).await;

@@ -60,6 +60,8 @@ pub const JUDGEMENTS_MAX: usize = 20_000;
 pub const AUTHENTICATE_BUDGET: Duration = Duration::from_secs(3);
 /// DKIM signatures that are verified: more is an attack on the verifier (each costs a lookup and an RSA operation).
 pub const SIGNATURES_MAX: usize = 10;
+/// The sender's history is waited for so long: one row by its key, a fraction of a millisecond when the store is well.
+pub const HISTORY_BUDGET: Duration = Duration::from_millis(200);
 /// All detectors together, for the largest message.
 pub const INSPECT_BUDGET: Duration = Duration::from_secs(10);
 /// From this size on, parsing and inspecting leave the threads on which sockets are served, and can be given up.

@@ -36,6 +36,8 @@ impl Log {
             recipients: received.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
             message_id: written_id(received),
             subject: None,
+            from: None,
+            reply_to: None,
             bytes: received.raw.len() as u64,
             proofs: verdict::Proofs::default(),
             anomalies: Vec::new(),

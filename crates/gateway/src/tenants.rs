@@ -2,7 +2,7 @@
 
 use crate::limits;
 use aws_lc_rs::digest::{SHA256, digest};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Store};
@@ -18,6 +18,8 @@ pub(crate) struct Connected {
     pub members: Arc<Members>,
     /// Of the directory that `people` and `members` come from.
     people_revision: i64,
+    /// Those of the policy as detectors compare them: addresses in lower case, names in the form of `people`.
+    pub vips: HashSet<String>,
     /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
     pub tls: Result<Arc<rustls::ClientConfig>, String>,
     /// Changes with certificate and host: a connection opened with the old ones is not used for the new ones.
@@ -114,7 +116,9 @@ impl Tenants {
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
         let way_back = way_back(&tenant);
-        Ok(Connected { tenant, people, members, people_revision, tls, way_back, revision })
+        let vip = |v: &String| if v.contains('@') { v.trim().to_lowercase() } else { impersonation::normalise(v) };
+        let vips = tenant.policy.vips.iter().map(vip).filter(|v| !v.is_empty()).collect();
+        Ok(Connected { tenant, people, members, people_revision, vips, tls, way_back, revision })
     }
 }
 

@@ -74,12 +74,17 @@ pub struct Address {
 }
 
 /// A message: its bytes and what can be told about them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Message {
     raw: Bytes,
     message_id: Option<String>,
     subject: Option<String>,
     from: Vec<Address>,
+    sender: Vec<Address>,
+    reply_to: Vec<Address>,
+    shown_recipients: Vec<Address>,
+    has_date: bool,
+    answers: bool,
     anomalies: Vec<Anomaly>,
 }
 
@@ -92,19 +97,18 @@ pub(crate) fn parser() -> MessageParser {
 
 impl Message {
     pub fn parse(raw: Bytes) -> Message {
-        let mut message = Message { raw, message_id: None, subject: None, from: Vec::new(), anomalies: Vec::new() };
+        let mut message = Message { raw, ..Message::default() };
         let raw = message.raw.clone();
         message.anomalies = anomalies_of_bytes(&raw);
         if let Some(parsed) = parser().parse(&raw[..]) {
             message.message_id = parsed.message_id().map(str::to_owned);
             message.subject = parsed.subject().map(str::to_owned);
-            let boxes = parsed.all_from().flat_map(|list| list.mailboxes());
-            message.from = boxes
-                .map(|m| Address {
-                    display: m.name().unwrap_or_default().to_owned(),
-                    address: m.address().unwrap_or_default().to_owned(),
-                })
-                .collect();
+            message.from = parsed.all_from().flat_map(mailboxes).collect();
+            message.sender = parsed.sender().into_iter().flat_map(mailboxes).collect();
+            message.reply_to = parsed.reply_to().into_iter().flat_map(mailboxes).collect();
+            message.shown_recipients = parsed.all_to().chain(parsed.all_cc()).flat_map(mailboxes).collect();
+            message.has_date = parsed.date().is_some();
+            message.answers = parsed.in_reply_to().is_some() || parsed.references().is_some();
             let flags = [
                 (PartFlags::LIMIT_REACHED, Anomaly::TooManyParts),
                 (PartFlags::NESTING_LIMIT, Anomaly::NestedTooDeep),
@@ -142,6 +146,26 @@ impl Message {
     pub fn from(&self) -> &[Address] {
         &self.from
     }
+    /// Every mailbox of Sender.
+    pub fn sender(&self) -> &[Address] {
+        &self.sender
+    }
+    /// Every mailbox of Reply-To.
+    pub fn reply_to(&self) -> &[Address] {
+        &self.reply_to
+    }
+    /// Every mailbox of To and Cc.
+    pub fn shown_recipients(&self) -> &[Address] {
+        &self.shown_recipients
+    }
+    /// A Date that can be read.
+    pub fn has_date(&self) -> bool {
+        self.has_date
+    }
+    /// It names a message that it answers (RFC 5322 §3.6.4).
+    pub fn answers(&self) -> bool {
+        self.answers
+    }
     pub fn from_address(&self) -> Option<String> {
         self.from.first().map(|a| a.address.clone()).filter(|a| !a.is_empty())
     }
@@ -158,6 +182,14 @@ impl Message {
         }
         look(&parts)
     }
+}
+
+fn mailboxes(list: mail_parser::AddressList<'_>) -> Vec<Address> {
+    let decoded = |m: mail_parser::Mailbox<'_>| Address {
+        display: m.name().unwrap_or_default().to_owned(),
+        address: m.address().unwrap_or_default().to_owned(),
+    };
+    list.mailboxes().map(decoded).collect()
 }
 
 fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {

@@ -38,6 +38,7 @@ struct Entry {
     fail_open_after: Option<String>,
     when_unjudged: Option<WhenUnjudged>,
     only_note: Option<Vec<String>>,
+    vips: Option<Vec<String>>,
     hold_days: Option<u32>,
     edits: Option<edits::Wish>,
 }
@@ -93,6 +94,7 @@ async fn wished(config: &Config, store: &Store, entry: &Entry) -> Result<Tenant>
     }
     policy.when_unjudged = entry.when_unjudged.unwrap_or(policy.when_unjudged);
     policy.only_note = entry.only_note.clone().unwrap_or_else(|| policy.only_note.clone());
+    policy.vips = entry.vips.clone().unwrap_or_else(|| policy.vips.clone());
     policy.hold_days = entry.hold_days.unwrap_or(policy.hold_days);
     if !HOLD_DAYS.contains(&policy.hold_days) {
         bail!("tenant {}: hold_days is {}; it can be 1 to 365", entry.name, policy.hold_days);

@@ -1,5 +1,6 @@
 //! The journal: exactly one entry a journey, and what people ask of it.
 
+use crate::contacts::{self, Seen};
 use crate::db::{beyond, from_json, to_json};
 use crate::{Result, Store, StoreError, limits};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,11 @@ pub struct JourneyEntry {
     pub recipients: Vec<String>,
     pub message_id: Option<String>,
     pub subject: Option<String>,
+    /// First address of From, and of Reply-To.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
     pub bytes: u64,
     pub proofs: verdict::Proofs,
     pub anomalies: Vec<String>,
@@ -151,6 +157,7 @@ pub(crate) struct Row {
     addresses: String,
     probe: Option<String>,
     json: String,
+    contacts: Vec<Seen>,
 }
 
 impl Row {
@@ -164,6 +171,7 @@ impl Row {
             addresses: all.fold(String::new(), |all, a| all + " " + &a.to_lowercase()),
             probe: entry.probe.clone(),
             json: to_json(entry)?,
+            contacts: contacts::seen(entry),
         })
     }
 }
@@ -182,13 +190,25 @@ pub(crate) async fn write_journal(pool: SqlitePool, mut entries: mpsc::Receiver<
             to.push_bind(&row.id).push_bind(&row.tenant).push_bind(row.started).push_bind(&row.message_id);
             to.push_bind(&row.addresses).push_bind(&row.probe).push_bind(&row.json);
         });
-        let done = sql.build().execute(&pool).await;
+        let done = written(&pool, sql, &rows).await;
         for waits in waiting {
             let told = done.as_ref().map(|_| ()).map_err(|e| StoreError::Journal(e.to_string()));
             // who no longer waits has gone on
             let _ = waits.send(told);
         }
     }
+}
+
+/// Journeys and what they tell of senders, in one transaction.
+async fn written(pool: &SqlitePool, mut sql: QueryBuilder<Sqlite>, rows: &[Row]) -> sqlx::Result<()> {
+    let seen: Vec<&Seen> = rows.iter().flat_map(|r| &r.contacts).collect();
+    if seen.is_empty() {
+        return sql.build().execute(pool).await.map(drop);
+    }
+    let mut tx = pool.begin().await?;
+    sql.build().execute(&mut *tx).await?;
+    contacts::write(&mut tx, &seen).await?;
+    tx.commit().await
 }
 
 impl Store {
@@ -206,6 +226,7 @@ impl Store {
         let before = before.as_millisecond();
         let journeys = sqlx::query("DELETE FROM journeys WHERE started<$1").bind(before).execute(&self.quick).await?;
         let alerts = sqlx::query("DELETE FROM alerts WHERE last<$1").bind(before).execute(&self.quick).await?;
+        self.forget_contacts(before).await?;
         sqlx::query("DELETE FROM held_history WHERE at<$1").bind(before).execute(&self.quick).await?;
         sqlx::query("DELETE FROM notices WHERE alert NOT IN (SELECT id FROM alerts)").execute(&self.quick).await?;
         Ok(journeys.rows_affected() + alerts.rows_affected())

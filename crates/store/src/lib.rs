@@ -6,6 +6,7 @@
 mod acts;
 mod alerts;
 mod bodies;
+mod contacts;
 mod db;
 mod directory;
 mod directory_rows;
@@ -25,6 +26,7 @@ mod zone;
 pub use acts::{Act, Verified};
 pub use alerts::{Alert, AlertKind, Severity};
 pub use bodies::Bodies;
+pub use contacts::Contact;
 pub use db::Store;
 pub use directory::{Directory, DirectoryCounts, Group, MICROSOFT_365_GROUP, Mailbox, UNCONFIRMED, User};
 pub use directory_sync::{DirectoryPage, GroupChange, SyncKind, SyncState, Told, UserChange};

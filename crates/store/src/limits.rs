@@ -25,3 +25,5 @@ pub const NOTICES_PER_HOUR: i64 = 60;
 pub const EXPIRED_AT_ONCE: u32 = 500;
 /// Journal entries that are written together: as many as journeys can be under way; more would make the first wait.
 pub const JOURNAL_ROWS_TOGETHER: usize = 64;
+/// Recipients of one outbound message that become contacts: who writes to more writes to a list.
+pub const CONTACTS_OF_A_MESSAGE_MAX: usize = 20;

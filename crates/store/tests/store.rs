@@ -65,6 +65,8 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         recipients: vec!["Anna@contoso.example".into()],
         message_id: Some(format!("{id}@x")),
         subject: None,
+        from: None,
+        reply_to: None,
         bytes: 1,
         proofs: verdict::Proofs::default(),
         anomalies: vec![],
@@ -427,4 +429,45 @@ async fn one_watchdog_keeps_watch() {
     assert!(lock.is_some() && two.lock_watchdog().unwrap().is_none());
     drop(lock);
     assert!(two.lock_watchdog().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn who_wrote_and_who_was_written_to_is_known_until_it_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let contact = async |address: &str| store.contact(ID, address).await.unwrap();
+    let from = |id: &str, address: &str| JourneyEntry { from: Some(address.into()), ..journey(id, address) };
+    assert!(contact("pat@acme.example").await.into_history().first_contact == verdict::Fact::Known(true));
+    for n in 0..3 {
+        let reply_to = Some("Desk@Fabrikam.example".to_owned()).filter(|_| n == 1);
+        let entry =
+            JourneyEntry { reply_to, outcome: Outcome::HandedBack, ..from(&format!("in{n}"), "Pat@acme.example") };
+        store.put_journey(&entry).await.unwrap();
+    }
+    let held = JourneyEntry { outcome: Outcome::Held, ..from("held", "eve@evil.example") };
+    let unjudged = JourneyEntry { judged: false, outcome: Outcome::HandedBack, ..from("un", "eve@evil.example") };
+    let out = JourneyEntry {
+        direction: Some(tenant::Direction::Outbound),
+        outcome: Outcome::HandedBack,
+        recipients: vec!["kim@other.example".into()],
+        ..from("out", "anna@contoso.example")
+    };
+    for entry in [&held, &unjudged, &out] {
+        store.put_journey(entry).await.unwrap();
+    }
+    let pat = contact("PAT@acme.example").await;
+    assert_eq!((pat.messages, pat.written, pat.reply_to.as_deref()), (3, 0, Some("desk@fabrikam.example")));
+    assert_eq!(pat.into_history().reply_to, verdict::Fact::Known("fabrikam.example".into()));
+    assert_eq!(
+        (contact("eve@evil.example").await, contact("kim@other.example").await.written),
+        (store::Contact::default(), 1)
+    );
+    assert_eq!(contact("anna@contoso.example").await, store::Contact::default(), "a user's own address is no contact");
+    let other = store.contact(TenantId(Uuid::nil()), "pat@acme.example").await.unwrap();
+    assert_eq!(other, store::Contact::default(), "of another tenant");
+    let day = jiff::SignedDuration::from_hours(25);
+    store.forget_before(jiff::Timestamp::now() - day).await.unwrap();
+    assert_eq!(contact("kim@other.example").await.written, 1);
+    store.forget_before(jiff::Timestamp::now() + day).await.unwrap();
+    assert_eq!(contact("kim@other.example").await, store::Contact::default());
 }

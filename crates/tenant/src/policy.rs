@@ -73,6 +73,8 @@ pub enum WhenUnjudged {
 pub struct Policy {
     /// Findings of these detectors are written down but hold nothing.
     pub only_note: Vec<String>,
+    /// Those in whose name attackers like to write, by address or by name; a name may be of somebody without a mailbox here.
+    pub vips: Vec<String>,
     pub when_unjudged: WhenUnjudged,
     /// What somebody changed on our objects in the tenant is put right without asking, within bounds.
     pub self_heal: bool,
@@ -108,6 +110,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             only_note: Vec::new(),
+            vips: Vec::new(),
             when_unjudged: WhenUnjudged::default(),
             self_heal: false,
             exchange_rights: ExchangeRights::default(),

@@ -1,9 +1,9 @@
 //! A message that lies in a file, judged as if it came in now: who brought it from where stands in its own header.
 
-use crate::{Content, Decision, Evidence, Finding, Proofs, Who, decide, detectors};
+use crate::{Content, Decision, Evidence, Finding, History, Proofs, Who, decide, detectors};
 use bytes::Bytes;
 use mail::{Envelope, Message};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use tenant::{Direction, Members, Policy, Sender};
 
@@ -69,6 +69,7 @@ impl Saved {
 
     /// What today's detectors see in it.
     pub fn findings(&self, own_domains: &[String], people: &HashMap<String, String>) -> Vec<Finding> {
+        let sender = crate::Sender::of(&self.message, &self.envelope, &self.proofs);
         self.message.with_parts(|parts| {
             detectors::inspect(&Evidence {
                 direction: self.direction,
@@ -77,6 +78,9 @@ impl Saved {
                 parts,
                 content: &Content::of(parts),
                 proofs: &self.proofs,
+                sender: &sender,
+                history: &History::default(),
+                vips: &HashSet::new(),
                 own_domains,
                 people,
             })

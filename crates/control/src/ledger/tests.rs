@@ -345,6 +345,8 @@ async fn journal(dir: &std::path::Path, tries: &[(i64, Outcome)]) -> Store {
             recipients: vec![ANNA.into()],
             message_id: Some(ID.into()),
             subject: None,
+            from: None,
+            reply_to: None,
             bytes: 1000,
             proofs: Default::default(),
             anomalies: vec![],

@@ -265,6 +265,7 @@ fn the_results_are_those_that_were_found() {
             result("arc", "fail", None),
         ],
         scl: None,
+        ..Proofs::default()
     };
     assert_eq!(
         results("gw.example", &proofs),

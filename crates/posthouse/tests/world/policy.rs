@@ -113,11 +113,7 @@ async fn each_action_is_seen_where_the_mail_goes() {
     assert!(arrived(&world, "pat@acme.example", true, "bad-out").await.is_none());
     let told = world.command(&["explain", gone["id"].as_str().unwrap()]).output().unwrap();
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    for words in [
-        "deleted · phishing",
-        "rule \"no lies for Bert\": phishing = delete (",
-        "it would have had ",
-    ] {
+    for words in ["deleted · phishing", "rule \"no lies for Bert\": phishing = delete (", "it would have had "] {
         assert!(told.contains(words), "{words} in {told}");
     }
 }

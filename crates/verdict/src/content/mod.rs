@@ -199,6 +199,9 @@ mod tests {
                 parts,
                 content: &Content::of(parts),
                 proofs: &crate::Proofs::default(),
+                sender: &crate::Sender::of(&message, &envelope, &crate::Proofs::default()),
+                history: &crate::History::default(),
+                vips: &Default::default(),
                 own_domains: &[],
                 people: &std::collections::HashMap::new(),
             })

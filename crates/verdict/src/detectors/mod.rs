@@ -1,21 +1,25 @@
 //! One detector a file; the catalogue is the one list of them, and docs/verdicts.md is written from it.
 
+pub mod brand;
 pub mod brand_in_link;
 pub mod cheap_tld;
 pub mod dangerous_attachment;
 pub mod disguised_attachment;
 pub mod disguised_words;
+pub mod display_name;
 pub mod eicar;
 pub mod encrypted_attachment;
 pub mod external_template;
 pub mod form;
 pub mod free_host;
+pub mod header_form;
 pub mod hidden_text;
 pub mod html_attachment;
 pub mod html_smuggling;
 pub mod image_only;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod look_alike_domain;
 pub mod lying_archive;
 pub mod macro_dropper;
 pub mod odd_host;
@@ -25,7 +29,10 @@ pub mod pdf_one_link;
 pub mod qr_code;
 pub mod recipient_in_link;
 pub mod redirect;
+pub mod reply_to;
 pub mod script_link;
+pub mod sender_domain;
+pub mod spoofed_sender;
 pub mod svg_attachment;
 pub mod unscannable;
 pub mod userinfo;
@@ -78,6 +85,13 @@ pub const CATALOGUE: &[Detector] = &[
     image_only::DETECTOR,
     hidden_text::DETECTOR,
     disguised_words::DETECTOR,
+    brand::DETECTOR,
+    look_alike_domain::DETECTOR,
+    display_name::DETECTOR,
+    reply_to::DETECTOR,
+    spoofed_sender::DETECTOR,
+    header_form::DETECTOR,
+    sender_domain::DETECTOR,
 ];
 
 /// Everything that any detector saw, in the order of the catalogue.
@@ -118,11 +132,23 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page(), "run with UPDATE_EXPECT=1");
     }
 
+    /// What is known of a case beside its message, in evidence.json; without it From is proven, and nothing known of before.
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Given {
+        proofs: Option<crate::Proofs>,
+        history: crate::History,
+        mail_from: Option<String>,
+    }
+
     /// Each folder of `cases/`: message.eml (LF or CRLF) judged, findings as expect.txt says.
     #[test]
     fn every_case_is_judged_as_expected() {
-        let people = [("grace hopper".to_owned(), "grace@contoso.example".to_owned())].into();
+        let people = [("grace hopper", "grace"), ("alan turing", "alan")]
+            .map(|(n, l)| (n.to_owned(), format!("{l}@contoso.example")))
+            .into();
         let own = ["contoso.example".to_owned()];
+        let vips = ["ada lovelace".to_owned(), "grace@contoso.example".to_owned()].into();
         let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
         let mut wrong = String::new();
         for case in std::fs::read_dir(cases).unwrap() {
@@ -132,16 +158,18 @@ mod tests {
             let raw = raw.replace("{EICAR}", &eicar::test_file());
             let raw = crate::content::files::samples::filled_in(&raw);
             let message = mail::Message::parse(raw.into_bytes().into());
+            let given = std::fs::read_to_string(dir.join("evidence.json")).unwrap_or("{}".into());
+            let given: Given = serde_json::from_str(&given).unwrap();
             let sender = message.from_address().unwrap_or_default();
-            let proofs = crate::Proofs {
+            let proofs = given.proofs.unwrap_or_else(|| crate::Proofs {
                 microsoft: vec![crate::AuthResult {
                     method: "dmarc".into(),
                     result: "pass".into(),
                     domain: sender.rsplit_once('@').map(|(_, d)| d.to_owned()),
                 }],
                 ..Default::default()
-            };
-            let envelope = mail::Envelope::new(sender, ["grace@contoso.example"]);
+            });
+            let envelope = mail::Envelope::new(given.mail_from.unwrap_or(sender), ["grace@contoso.example"]);
             let found = message.with_parts(|parts| {
                 inspect(&Evidence {
                     direction: tenant::Direction::Inbound,
@@ -150,12 +178,15 @@ mod tests {
                     parts,
                     content: &crate::Content::of(parts),
                     proofs: &proofs,
+                    sender: &crate::Sender::of(&message, &envelope, &proofs),
+                    history: &given.history,
                     own_domains: &own,
                     people: &people,
+                    vips: &vips,
                 })
             });
             let seen: String =
-                found.iter().map(|f| format!("{} {:?} {}\n", f.detector, f.severity, f.summary)).collect();
+                found.iter().map(|f| format!("{} {:?} {} {}\n", f.detector, f.severity, f.points, f.summary)).collect();
             let expect = dir.join("expect.txt");
             if std::env::var_os("UPDATE_EXPECT").is_some() {
                 std::fs::write(&expect, &seen).unwrap();
