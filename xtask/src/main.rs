@@ -18,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench instructions [--write]                 of one message, by callgrind, against what cannot be avoided
   bench memory [--write]                       many large messages at the same time
   bench loss [--quick] [--seed N] [--one-by-one]  nothing is lost under kills, full disks and broken connections
+  bench detect --phish DIR --ham DIR [--ham DIR…] [--spam DIR] [--sample N] [--write] [--json]
+                                               what is caught at which price, beside SpamAssassin and Rspamd
   bench conformance                            the published suites of docs/standards.md
   fuzz [parse|edit|server|message|client] [--seconds N] [--seed N]
                                                properties of parsers and sessions on random cases; without a name each
@@ -71,7 +73,9 @@ fn bench(args: &[String]) -> Result<(), String> {
             cargo(&["bench", CARGO_FLAG, "--package", "posthouse", "--bench", "directory"], args)
         }
         Some((name, args)) if name == "journey" => journey(args),
-        Some((name, more)) if ["peers", "growth", "instructions", "loss", "memory"].contains(&name.as_str()) => {
+        Some((name, more))
+            if ["peers", "growth", "instructions", "loss", "memory", "detect"].contains(&name.as_str()) =>
+        {
             measured(name, more, args)
         }
         Some((name, _)) if name == "conformance" => {
@@ -92,6 +96,10 @@ fn measured(name: &str, more: &[String], args: &[String]) -> Result<(), String> 
         if system("postfix-rspamd") {
             have_program("/usr/bin/rspamd", "rspamd")?;
         }
+    }
+    if name == "detect" {
+        have_program("/usr/sbin/spamd", "spamd")?;
+        have_program("/usr/bin/rspamd", "rspamd")?;
     }
     let mut release = vec!["build", "--release", CARGO_FLAG, "--package", "posthouse", "--package", "bench"];
     if name == "instructions" {

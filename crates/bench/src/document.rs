@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 const PAGE: &str = "docs/performance.md";
+pub const DETECTION: &str = "docs/detection.md";
 pub const PLOTS: &str = "docs/performance";
 
 /// On what something was measured, when, and of which commit.
@@ -44,11 +45,15 @@ impl std::fmt::Display for Machine {
     }
 }
 
-/// Replaces what stands between `<!-- NAME: … -->` and `<!-- end of NAME -->`.
 pub fn put(name: &str, text: &str) -> Result<()> {
-    let page = fs::read_to_string(PAGE).with_context(|| format!("{PAGE}; run this from the workspace's root"))?;
-    fs::write(PAGE, replaced(&page, name, text).with_context(|| format!("{PAGE} has no marks of {name}"))?)?;
-    eprintln!("bench: wrote {name} into {PAGE}");
+    put_into(PAGE, name, text)
+}
+
+/// Replaces what stands between `<!-- NAME: … -->` and `<!-- end of NAME -->`.
+pub fn put_into(page: &str, name: &str, text: &str) -> Result<()> {
+    let before = fs::read_to_string(page).with_context(|| format!("{page}; run this from the workspace's root"))?;
+    fs::write(page, replaced(&before, name, text).with_context(|| format!("{page} has no marks of {name}"))?)?;
+    eprintln!("bench: wrote {name} into {page}");
     Ok(())
 }
 

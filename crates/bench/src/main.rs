@@ -5,6 +5,7 @@
 //! code of its own, so that a mistake of ours does not agree with itself.
 
 mod board;
+mod detect;
 mod dns;
 mod document;
 mod group;
@@ -53,6 +54,8 @@ enum Command {
     Loss(loss::Loss),
     /// What many large messages at the same time cost.
     Memory(memory::Memory),
+    /// What is caught at which price in false alarms, beside SpamAssassin and Rspamd.
+    Detect(detect::Detect),
     #[command(hide = true)]
     Part(parts::OnePart),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Instructions(args) => instructions::instructions(args, &scratch.0, &cli.posthouse),
         Command::Loss(args) => loss::loss(args, &scratch.0, &cli.posthouse),
         Command::Memory(args) => memory::memory(args, &scratch.0, &cli.posthouse),
+        Command::Detect(args) => detect::detect(args, &scratch.0, &cli.posthouse),
         Command::Part(args) => parts::part(args),
     };
     match done {

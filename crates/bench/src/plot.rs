@@ -115,6 +115,58 @@ pub fn lines(file: &Path, lines: &Lines<'_>) -> Result<()> {
     drawn().map_err(|e| anyhow!("{}: {e}", file.display()))
 }
 
+/// One part of a whole against another, both from nothing; the horizontal one only to `x_max`.
+pub struct Shares<'a> {
+    pub title: &'a str,
+    pub x: &'a str,
+    pub y: &'a str,
+    pub x_max: f64,
+}
+
+/// Name, steps from left to right, and the one point that is marked.
+pub type Steps = (String, Vec<(f64, f64)>, (f64, f64));
+
+pub fn shares(file: &Path, shares: &Shares<'_>, series: &[Steps]) -> Result<()> {
+    folder_of(file)?;
+    let root = SVGBackend::new(file, SIZE).into_drawing_area();
+    let percent = |v: &f64| format!("{} %", trimmed(v * 100.0));
+    let drawn = || -> Result<(), Box<dyn std::error::Error>> {
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(shares.title, ("sans-serif", 20))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0.0..shares.x_max, 0.0..1.0)?;
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc(shares.x).y_desc(shares.y).x_label_formatter(&percent).y_label_formatter(&percent).draw()?;
+        for (n, (name, steps, marked)) in series.iter().enumerate() {
+            let colour = COLOURS[n % COLOURS.len()];
+            chart
+                .draw_series(LineSeries::new(staircase(steps, shares.x_max), colour.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
+            if marked.0 <= shares.x_max {
+                chart.draw_series([Circle::new(*marked, 5, colour.filled())])?;
+            }
+        }
+        legend(&mut chart)?;
+        Ok(root.present()?)
+    };
+    drawn().map_err(|e| anyhow!("{}: {e}", file.display()))
+}
+
+/// What costs more brings more only from there on.
+fn staircase(steps: &[(f64, f64)], x_max: f64) -> Vec<(f64, f64)> {
+    let (mut line, mut height): (Vec<(f64, f64)>, f64) = (Vec::new(), 0.0);
+    for (x, y) in steps.iter().take_while(|(x, _)| *x <= x_max) {
+        line.extend([(*x, height), (*x, *y)]);
+        height = *y;
+    }
+    line.push((x_max, height));
+    line
+}
+
 fn legend<'a, X: Ranged<ValueType = f64>, Y: Ranged<ValueType = f64>>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -157,6 +209,12 @@ mod tests {
     fn numbers_are_short() {
         let shown: Vec<String> = [0.034, 0.5, 3.456, 42.0, 318.7, 3200.0, 12_345.0, 10_000_000.0].map(short).into();
         assert_eq!(shown, ["0.034", "0.5", "3.46", "42", "319", "3200", "12.3k", "10M"]);
+    }
+
+    #[test]
+    fn steps_stop_at_the_edge() {
+        let line = staircase(&[(0.0, 0.0), (0.0, 0.4), (0.02, 0.6), (0.9, 1.0)], 0.05);
+        assert_eq!(line[2..], [(0.0, 0.0), (0.0, 0.4), (0.02, 0.4), (0.02, 0.6), (0.05, 0.6)]);
     }
 
     #[test]

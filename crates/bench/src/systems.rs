@@ -103,9 +103,9 @@ fn up(system: System, world: &World, posthouse: &Path) -> Result<Running> {
         }
         System::Postfix => postfix(world, None),
         System::PostfixRspamd => {
-            let (rspamd, milter) = rspamd(world)?;
-            let mut running = postfix(world, Some(milter))?;
-            running.groups.insert(0, rspamd);
+            let rspamd = rspamd(world)?;
+            let mut running = postfix(world, Some(rspamd.milter))?;
+            running.groups.insert(0, rspamd.group);
             Ok(running)
         }
     }
@@ -309,9 +309,17 @@ postlog unix-dgram n - n - 1 postlogd
     )
 }
 
+/// A running Rspamd and its ports.
+pub struct Rspamd {
+    group: Group,
+    milter: u16,
+    /// HTTP, `/checkv2`.
+    pub scan: u16,
+}
+
 /// Debian's rules as they come, scanning inside two milter workers, one for each core; every name is asked of our name
 /// server. Nothing is refused or delayed: what is measured is the looking.
-fn rspamd(world: &World) -> Result<(Group, u16)> {
+pub fn rspamd(world: &World) -> Result<Rspamd> {
     let dir = fresh(world, "rspamd")?;
     let (milter, scan, controller) = (free_port()?, free_port()?, free_port()?);
     // its patterns are compiled once and found there by those that start later
@@ -362,11 +370,59 @@ fn rspamd(world: &World) -> Result<(Group, u16)> {
     command.arg(format!("--var=DBDIR={}", compiled.display()));
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut group = Group::start("rspamd", &mut command)?;
-    if let Err(e) = group.wait_for(|| listens(milter)) {
+    if let Err(e) = group.wait_for(|| listens(milter) && listens(scan)) {
         eprintln!("{}", fs::read_to_string(dir.join("log/rspamd.log")).unwrap_or_default());
         return Err(e);
     }
-    Ok((group, milter))
+    Ok(Rspamd { group, milter, scan })
+}
+
+/// A running spamd.
+pub struct Spamd {
+    _group: Group,
+    pub port: u16,
+}
+
+/// Debian's rules as they come, two children, local tests only (`-L`): nothing is asked of the Internet, and nothing is
+/// learnt from message to message. The first hop above our own mail server is the client.
+pub fn spamd(world: &World) -> Result<Spamd> {
+    let dir = fresh(world, "spamd")?;
+    let port = free_port()?;
+    let site = dir.join("site");
+    fs::create_dir_all(&site)?;
+    for entry in fs::read_dir("/etc/spamassassin").context("/etc/spamassassin")? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|e| e == "pre")) {
+            fs::copy(&path, site.join(name))?;
+        }
+    }
+    fs::write(
+        site.join("local.cf"),
+        "use_bayes 0\nuse_txrep 0\nuse_auto_whitelist 0\nskip_rbl_checks 1\ntrusted_networks 127.0.0.0/8\n",
+    )?;
+    let mut command = Command::new("/usr/sbin/spamd");
+    command.args([
+        "-L",
+        "-x",
+        "-m",
+        "2",
+        "--min-children=2",
+        "-i",
+        "127.0.0.1",
+        "-u",
+        "nobody",
+        "-p",
+        &port.to_string(),
+    ]);
+    command.arg(format!("--siteconfigpath={}", site.display())).args(["-C", "/usr/share/spamassassin"]);
+    command.arg(format!("--pidfile={}", dir.join("pid").display())).args(["-s", "stderr"]);
+    command.stdout(Stdio::null()).stderr(fs::File::create(dir.join("log"))?);
+    let mut group = Group::start("spamd", &mut command)?;
+    if let Err(e) = group.wait_for(|| listens(port)) {
+        eprintln!("{}", fs::read_to_string(dir.join("log")).unwrap_or_default());
+        return Err(e);
+    }
+    Ok(Spamd { _group: group, port })
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
@@ -378,13 +434,16 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// `Postfix 3.7.11`, for the heading of the figures.
+/// `3.7.11`, for the heading of the figures.
 pub fn version(system: System) -> Option<String> {
-    let (program, args): (&str, &[&str]) = match system {
-        System::Postfix => ("/usr/sbin/postconf", &["-d", "-h", "mail_version"]),
-        System::PostfixRspamd => ("/usr/bin/rspamd", &["--version"]),
-        System::Floor | System::Posthouse => return None,
-    };
+    match system {
+        System::Postfix => version_of("/usr/sbin/postconf", &["-d", "-h", "mail_version"]),
+        System::PostfixRspamd => version_of("/usr/bin/rspamd", &["--version"]),
+        System::Floor | System::Posthouse => None,
+    }
+}
+
+pub fn version_of(program: &str, args: &[&str]) -> Option<String> {
     let said = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     text.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)

@@ -84,6 +84,10 @@ impl World {
             dns::txt(SENDER_DOMAIN, "v=spf1 ip4:127.0.0.0/8 -all"),
             dns::txt(&format!("_dmarc.{SENDER_DOMAIN}"), "v=DMARC1; p=none"),
             dns::a(SENDER_DOMAIN, [127, 0, 0, 1]),
+            // as the simulator publishes of its tenant
+            dns::txt(CONTOSO, "v=spf1 include:spf.protection.outlook.com -all"),
+            dns::txt("spf.protection.outlook.com", "v=spf1 ip4:127.0.40.0/24 -all"),
+            dns::txt(&format!("_dmarc.{CONTOSO}"), "v=DMARC1; p=none"),
         ];
         let name_server = dns::start(records.into_iter().collect())?;
         let (chain, key) = authority.issue(MICROSOFT)?;

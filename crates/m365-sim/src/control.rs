@@ -118,7 +118,7 @@ async fn index() -> Json<Value> {
     Json(json!({
         "GET /endpoints": "what the ready file says",
         "POST /submit": {"tenant": "id or domain", "from": "user@domain", "to": ["someone@domain"], "raw": "whole message (or raw_base64)"},
-        "POST /internet/send": {"from": "pat@acme.example", "to": ["user@domain"], "raw": "…", "source_ip": "127.0.10.1?", "sign": "bool?", "smtputf8": false, "helo": "?", "notify": "?", "starttls": true},
+        "POST /internet/send": {"from": "pat@acme.example", "to": ["user@domain"], "raw": "…", "source_ip": "127.0.10.1?", "client_ip": "any address that the MX shall see?", "sign": "bool?", "smtputf8": false, "helo": "?", "notify": "?", "starttls": true},
         "GET /mailbox?address=": "messages of a tenant's mailbox, raw_base64",
         "GET /external?address=": "messages of an outside mailbox",
         "DELETE /mailboxes": "empties every mailbox of the world",
@@ -225,6 +225,7 @@ async fn internet_send(State(d): State<Door>, bytes: Bytes) -> Answer {
         to: body.list("to")?,
         raw: body.raw()?,
         source_ip: address("source_ip")?,
+        client_ip: address("client_ip")?,
         sign: body.0.get("sign").and_then(Value::as_bool),
         smtputf8: body.flag("smtputf8", false)?,
         helo: optional("helo"),

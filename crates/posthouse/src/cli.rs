@@ -477,6 +477,9 @@ pub struct DemoArgs {
     /// Write the result as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Write the simulator's addresses and the configuration's place as JSON once all is judged and keeps running.
+    #[arg(long, value_name = "FILE", conflicts_with = "exit")]
+    pub ready_file: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -88,8 +88,13 @@ impl Saved {
     }
 }
 
-/// A file whose lines end in LF becomes the CRLF of mail; one with CRLF, also a mixed one, stays as it is.
-pub fn as_sent(file: Vec<u8>) -> Bytes {
+/// A file whose lines end in LF becomes the CRLF of mail; one with CRLF, also a mixed one, stays as it is. The line that
+/// a mailbox file puts before each message (RFC 4155) is no part of it.
+pub fn as_sent(mut file: Vec<u8>) -> Bytes {
+    if file.starts_with(b"From ") {
+        let line = file.iter().position(|b| *b == b'\n').map_or(file.len(), |n| n + 1);
+        file.drain(..line);
+    }
     let lines = file.iter().filter(|b| **b == b'\n').count();
     if lines == 0 || file.windows(2).any(|w| w == b"\r\n") {
         return file.into();
@@ -238,8 +243,8 @@ mod tests {
 
     #[test]
     fn lines_of_files_become_lines_of_mail() {
-        let cases = ["a\nb\n", "a\r\nb\n", "a", ""];
+        let cases = ["a\nb\n", "a\r\nb\n", "a", "", "From x Mon\na: b\n"];
         let sent: Vec<Bytes> = cases.iter().map(|c| as_sent(c.as_bytes().to_vec())).collect();
-        assert_eq!(sent, ["a\r\nb\r\n", "a\r\nb\n", "a", ""]);
+        assert_eq!(sent, ["a\r\nb\r\n", "a\r\nb\n", "a", "", "a: b\r\n"]);
     }
 }

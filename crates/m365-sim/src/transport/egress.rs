@@ -325,7 +325,16 @@ async fn connector_target(transport: &Transport, tenant: Uuid, name: &str) -> Re
         Some("CertificateValidation") => Tls::Required { roots, verify_chain: true, name: None, client },
         Some(_) => Tls::Required { roots, verify_chain: true, name: text("TlsDomain"), client },
     };
-    Ok(Target { address, host, source, helo: EHLO_NAME.into(), tls, use_bdat, end_of_data: Duration::from_secs(secs) })
+    Ok(Target {
+        address,
+        host,
+        source,
+        appears_as: None,
+        helo: EHLO_NAME.into(),
+        tls,
+        use_bdat,
+        end_of_data: Duration::from_secs(secs),
+    })
 }
 
 async fn internet_target(transport: &Transport, domain: &str) -> Result<Target, Failure> {
@@ -344,6 +353,7 @@ async fn internet_target(transport: &Transport, domain: &str) -> Result<Target, 
                 address,
                 host: host.clone(),
                 source,
+                appears_as: None,
                 helo: EHLO_NAME.into(),
                 tls: Tls::Opportunistic,
                 use_bdat,

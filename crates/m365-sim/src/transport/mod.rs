@@ -34,6 +34,8 @@ pub struct InternetMail {
     pub raw: Vec<u8>,
     /// Loopback address to come from; that of the sender's domain without it.
     pub source_ip: Option<IpAddr>,
+    /// Any address, as whose mail the MX takes it, whatever it really comes from.
+    pub client_ip: Option<IpAddr>,
     /// Sign with the sender's domain; as the domain does without it.
     pub sign: Option<bool>,
     pub smtputf8: bool,
@@ -201,6 +203,7 @@ impl Transport {
             address: self.inner.mx,
             host: "mail.protection.outlook.com".into(),
             source: Some(source),
+            appears_as: mail.client_ip,
             helo: mail
                 .helo
                 .unwrap_or_else(|| format!("mx.{}", if domain.is_empty() { "unknown.example" } else { &domain })),

@@ -16,6 +16,8 @@ pub struct Target {
     pub address: SocketAddr,
     pub host: String,
     pub source: Option<IpAddr>,
+    /// What the host shall take for our address; only the simulator's own MX obeys (Postfix's XCLIENT).
+    pub appears_as: Option<IpAddr>,
     pub helo: String,
     pub tls: Tls,
     pub use_bdat: bool,
@@ -101,6 +103,12 @@ pub async fn send(target: &Target, envelope: &Envelope, raw: &[u8]) -> Result<Sa
     let _ = tcp.set_nodelay(true);
     let mut io: Io = BufReader::new(Box::new(tcp));
     expect(&mut io, '2', limits::CONNECT).await?;
+    if let Some(ip) = target.appears_as {
+        let said = command(&mut io, &format!("XCLIENT ADDR={ip}")).await?;
+        if !said.starts_with('2') {
+            return Err(said);
+        }
+    }
     let mut offered = ehlo(&mut io, &target.helo).await?;
     let starttls = offered.iter().any(|l| l.eq_ignore_ascii_case("STARTTLS"));
     let wanted = !matches!(target.tls, Tls::Never);

@@ -239,6 +239,7 @@ impl Session {
                 self.reset();
                 "250 2.0.0 Resetting".into()
             }
+            "XCLIENT" => self.xclient(&text),
             "NOOP" => "250 2.0.0 OK".into(),
             "QUIT" => {
                 io.write_all(b"221 2.0.0 Service closing transmission channel\r\n").await?;
@@ -251,6 +252,17 @@ impl Session {
         }
         io.write_all(format!("{reply}\r\n").as_bytes()).await?;
         Ok(Next::Go)
+    }
+
+    /// Not Exchange's: how the outside world of this machine, which is all on loopback, comes from anywhere.
+    fn xclient(&mut self, text: &str) -> String {
+        match text.split_once("ADDR=").and_then(|(_, ip)| ip.trim().parse().ok()) {
+            Some(ip) if self.peer.ip().is_loopback() && !self.tls => {
+                self.peer.set_ip(ip);
+                format!("220 {HOST} Microsoft ESMTP MAIL Service ready")
+            }
+            _ => "500 5.3.3 Unrecognized command".into(),
+        }
     }
 
     fn reset(&mut self) {

@@ -34,6 +34,14 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     }
     if !args.exit {
         invite(&stage);
+        if let Some(file) = &args.ready_file {
+            let endpoints = &stage.simulator.endpoints;
+            let (config, data) = (&stage.config.file, &stage.config.data_dir);
+            commands::write_ready(
+                file,
+                &serde_json::json!({"endpoints": endpoints, "config": config, "data_dir": data}),
+            )?;
+        }
         commands::asked_to_end().await;
     }
     stage.gateway.shutdown().await;
