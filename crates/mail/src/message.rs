@@ -3,7 +3,7 @@
 use crate::headers::HeaderSection;
 use crate::limits;
 use bytes::Bytes;
-use mail_parser::{MessageParser, MessageRef, PartFlags, PartKind};
+use mail_parser::{MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -60,6 +60,8 @@ pub struct Part<'a> {
     pub text: Option<Cow<'a, str>>,
     /// 0 = the message itself, 1 = in a message attached to it, …
     pub depth: usize,
+    /// Text that mail programs show HTML instead of (RFC 2046 §5.1.4).
+    pub has_html_twin: bool,
 }
 
 /// A mailbox of an address field, decoded.
@@ -176,11 +178,27 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
             decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },
             text: matches!(kind, Kind::Text | Kind::Html).then(|| part.text()).flatten(),
             depth,
+            has_html_twin: kind == Kind::Text && has_html_twin(&part),
         });
         if let Some(inner) = part.nested() {
             walk(inner, depth + 1, parts);
         }
     }
+}
+
+/// Alternatives that are looked through for HTML; real ones are two or three.
+const ALTERNATIVES_MAX: usize = 20;
+
+fn has_html_twin(part: &MessagePart<'_>) -> bool {
+    let is = |part: &MessagePart<'_>, subtype: &str| {
+        part.content_type().and_then(|c| c.subtype()).is_some_and(|s| s.eq_ignore_ascii_case(subtype))
+    };
+    part.parent().filter(|all| is(all, "alternative")).is_some_and(|all| {
+        all.children().take(ALTERNATIVES_MAX).any(|one| {
+            matches!(one.kind(), PartKind::Html)
+                || one.children().take(ALTERNATIVES_MAX).any(|inner| matches!(inner.kind(), PartKind::Html))
+        })
+    })
 }
 
 pub(crate) fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {

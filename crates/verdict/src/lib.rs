@@ -9,6 +9,7 @@ pub mod decide;
 pub mod detectors;
 pub mod evidence;
 pub mod finding;
+pub mod limits;
 pub mod look_alike;
 
 pub use content::Content;

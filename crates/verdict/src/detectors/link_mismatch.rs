@@ -1,7 +1,8 @@
 //! A link whose visible text names one site while it leads to another.
 
-use super::Detector;
-use crate::content::urls::{host_of_href, site};
+use super::{Detector, whose};
+use crate::content::known;
+use crate::content::urls::{carried, host_of_href, reached, site};
 use crate::{Category, Evidence, Finding, Severity};
 
 pub const DETECTOR: Detector = Detector {
@@ -9,21 +10,27 @@ pub const DETECTOR: Detector = Detector {
     title: "Link that lies about its target",
     category: Category::Phishing,
     severity: Severity::Suspicious,
-    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Only a note when the site that is shown is proven to be the sender's own (DMARC, DKIM): whoever counts the clicks on his own\nlinks through a service deceives nobody about himself. Text that is not a web address is not judged.",
+    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to a known counting service or to the sender's own proven site and no well-known name is shown. Text that is not\na web address is not judged.",
     look,
 };
 
 /// Links reported of one message; the rest would only repeat.
 const FINDINGS_MAX: usize = 20;
+const CLAIMED_POINTS: u32 = 30;
+const COUNTED_POINTS: u32 = 40;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for page in &evidence.content.pages {
         for link in &page.links {
-            if let Some(finding) = judge(evidence, &link.text, &link.href)
+            if let Some(mut finding) = judge(evidence, &link.text, &link.href)
                 && found.len() < FINDINGS_MAX
-                && !found.contains(&finding)
+                && !found.iter().any(|f| f.summary == finding.summary)
             {
+                // a newsletter counts the clicks on all its links: points of notes are given once
+                if finding.severity == Severity::Note && found.iter().any(|f| f.points >= finding.points) {
+                    finding.points = 0;
+                }
                 found.push(finding);
             }
         }
@@ -32,27 +39,32 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 fn judge(evidence: &Evidence<'_>, text: &str, href: &str) -> Option<Finding> {
-    let target = host_of_href(href)?;
     let shown = host_of_text(text)?;
+    let target = host_of_href(href)?;
     let (site, claimed) = (site(&target), site(&shown));
-    if site == claimed {
+    if site == claimed || leads_on(href, &target).is_some_and(|on| on == claimed) {
         return None;
     }
-    let proven = evidence.proofs.microsoft.iter().chain(&evidence.proofs.own).any(|p| {
-        matches!(p.method.as_str(), "dkim" | "dmarc")
-            && p.result == "pass"
-            && p.domain.as_deref().is_some_and(|d| crate::content::urls::site(d) == claimed)
-    });
     let summary = format!("a link shows {claimed} and leads to {site}");
-    let details = vec![format!("text \"{}\"", cut(text)), format!("target \"{}\"", cut(href))];
-    Some(match proven {
-        true => Finding::note(&DETECTOR, 0, summary, details),
-        false => Finding::suspicious(&DETECTOR, summary, details),
-    })
+    let details = vec![format!("text \"{}\"", whose::cut(text)), whose::detail(href)];
+    let note = |points| Some(Finding::note(&DETECTOR, points, summary.clone(), details.clone()));
+    let is_named = known::brand_of(&shown).is_some() || whose::is_ours(evidence, &claimed);
+    if known::brand_of(&shown).is_some_and(|b| b.owns(&target)) || whose::is_proven(evidence, &claimed) {
+        return note(0);
+    }
+    if whose::claimed(evidence).contains(&claimed) && !is_named {
+        return note(CLAIMED_POINTS);
+    }
+    if known::is_counter(&site) || (whose::is_proven(evidence, &site) && !is_named) {
+        return note(COUNTED_POINTS);
+    }
+    Some(Finding::suspicious(&DETECTOR, summary, details))
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(200).collect()
+/// The site behind a well-known one that leads on to any: calendars put Google's before every link.
+fn leads_on(href: &str, target: &str) -> Option<String> {
+    let (url, _) = reached(href).filter(|(url, _)| known::is_open_redirect(url, target))?;
+    carried(&url)?.host_str().map(site)
 }
 
 /// The host that the text names, when the whole text is a web address.

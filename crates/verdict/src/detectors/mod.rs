@@ -1,8 +1,21 @@
 //! One detector a file; the catalogue is the one list of them, and docs/verdicts.md is written from it.
 
+pub mod brand_in_link;
+pub mod disguised_words;
 pub mod eicar;
+pub mod form;
+pub mod free_host;
+pub mod hidden_text;
+pub mod image_only;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod odd_host;
+pub mod recipient_in_link;
+pub mod redirect;
+pub mod script_link;
+pub mod unread;
+pub mod userinfo;
+mod whose;
 
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -21,7 +34,23 @@ pub struct Detector {
     pub look: fn(&Evidence<'_>) -> Vec<Finding>,
 }
 
-pub const CATALOGUE: &[Detector] = &[eicar::DETECTOR, impersonation::DETECTOR, link_mismatch::DETECTOR];
+pub const CATALOGUE: &[Detector] = &[
+    eicar::DETECTOR,
+    impersonation::DETECTOR,
+    link_mismatch::DETECTOR,
+    brand_in_link::DETECTOR,
+    odd_host::DETECTOR,
+    userinfo::DETECTOR,
+    script_link::DETECTOR,
+    form::DETECTOR,
+    recipient_in_link::DETECTOR,
+    redirect::DETECTOR,
+    free_host::DETECTOR,
+    image_only::DETECTOR,
+    hidden_text::DETECTOR,
+    disguised_words::DETECTOR,
+    unread::DETECTOR,
+];
 
 /// Everything that any detector saw, in the order of the catalogue.
 pub fn inspect(evidence: &Evidence<'_>) -> Vec<Finding> {

@@ -1,0 +1,35 @@
+//! A link to a page that anybody could have put there.
+
+use super::{Detector, whose};
+use crate::content::known;
+use crate::{Category, Evidence, Finding, Severity};
+
+pub const DETECTOR: Detector = Detector {
+    id: "free_host",
+    title: "Link to a page on free hosting",
+    category: Category::MaliciousUrl,
+    severity: Severity::Note,
+    prose: "Links to hosts where anybody puts a page without a name of his own: free hosting, storage buckets, tunnels, IPFS\ngateways, site and form builders, changing addresses. The list stands in `content/known/free_hosts.txt`, with points from 5\n(forms that wanted mail uses) to 70. Images are left out, and hosts of the sender himself. The worst one counts.",
+    look,
+};
+
+fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let claimed = whose::claimed(evidence);
+    let hosts = evidence.content.followed().filter(|u| !claimed.contains(&u.site));
+    let worst = hosts.filter_map(|u| known::free_host(&u.url, &u.host).map(|f| (f, u))).max_by_key(|(f, _)| f.points);
+    worst
+        .map(|(free, url)| {
+            let summary = format!("a link leads to {}, {}", url.host, what(free.what));
+            Finding::note(&DETECTOR, free.points, summary, vec![whose::detail(&url.written)])
+        })
+        .into_iter()
+        .collect()
+}
+
+fn what(kind: &str) -> String {
+    match kind {
+        "the interplanetary file system" => "a gateway to the interplanetary file system".into(),
+        "free hosting" => "free hosting without a name of its own".into(),
+        other => other.into(),
+    }
+}

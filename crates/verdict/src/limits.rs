@@ -1,0 +1,21 @@
+//! Bounds of what is looked at in a message; what lies beyond is not seen, and that is said.
+
+/// An HTML part beyond this is cut: mail programs clip pages far earlier (some at 100 KB), people stop reading earlier.
+pub const HTML_OCTETS_MAX: usize = 4 << 20;
+/// Text of one page, and of a whole message, that is kept; a novel has this many letters.
+pub const TEXT_OCTETS_MAX: usize = 512 << 10;
+/// Open elements that are told apart; browsers stop at this depth too.
+pub const HTML_DEPTH_MAX: usize = 512;
+/// Elements that an end tag looks back over, so that nobody makes the search expensive.
+pub const HTML_SEARCH_MAX: usize = 64;
+/// Links, images and forms of one page, each; the longest newsletters seen have some hundreds.
+pub const PAGE_ITEMS_MAX: usize = 5_000;
+/// Text of one link: what is longer is no name of a place.
+pub const LINK_TEXT_OCTETS_MAX: usize = 2_000;
+/// An address that is longer is no link that a person follows; browsers stop at 64 KB or earlier. `data:` is cut here.
+pub const URL_OCTETS_MAX: usize = 16 << 10;
+/// Style sheets inside a page that are searched for what they hide, and names taken from them.
+pub const STYLE_OCTETS_MAX: usize = 256 << 10;
+pub const STYLE_NAMES_MAX: usize = 1_000;
+/// Different addresses of one message.
+pub const URLS_MAX: usize = 10_000;
