@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod finding;
 pub mod limits;
 pub mod look_alike;
+pub mod wording;
 
 pub use content::Content;
 pub use decide::{Decision, Verdict, decide};

@@ -19,3 +19,14 @@ pub const STYLE_OCTETS_MAX: usize = 256 << 10;
 pub const STYLE_NAMES_MAX: usize = 1_000;
 /// Different addresses of one message.
 pub const URLS_MAX: usize = 10_000;
+/// Words of a message that are searched for phrases: a long newsletter has 30 KB, nobody reads more before he clicks.
+pub const WORDING_OCTETS_MAX: usize = 64 << 10;
+/// Between the sides of a phrase: about six words.
+pub const PHRASE_GAP_OCTETS: usize = 40;
+/// Phrases noted of one text; a message that says more than this says nothing new.
+pub const PHRASES_MAX: usize = 400;
+/// Literals of all phrase files: the automaton stays within some megabytes.
+pub const LITERALS_MAX: usize = 20_000;
+/// Phrases count together when they stand this near: about two hundred words, a screen. A long newsletter says
+/// everything somewhere.
+pub const PHRASES_TOGETHER_OCTETS: usize = 1_400;

@@ -7,9 +7,11 @@ pub mod style;
 pub mod urls;
 
 use crate::limits;
+use crate::wording::Wording;
 use html::Page;
 use letters::{Odd, Watch};
 use mail::{Kind, Part};
+use std::sync::OnceLock;
 use urls::{Gathered, Place, SeenUrl, Within};
 
 #[derive(Clone, Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Content {
     /// More links or HTML stood there than were looked at; text that is merely long is cut without a word, its links are
     /// all told.
     pub is_cut: bool,
+    /// Read when first asked for, by [`crate::Evidence::wording`].
+    pub(crate) wording: OnceLock<Wording>,
 }
 
 impl Content {

@@ -1,21 +1,34 @@
 //! One detector a file; the catalogue is the one list of them, and docs/verdicts.md is written from it.
 
 pub mod brand_in_link;
+pub mod bulk;
+pub mod callback_scam;
+pub mod casino_wording;
+pub mod credential_wording;
+pub mod crypto_wording;
+pub mod dating_wording;
+pub mod delivery_wording;
 pub mod disguised_words;
+pub mod easy_money_wording;
 pub mod eicar;
+pub mod extortion_wording;
 pub mod form;
+pub mod fortune_wording;
 pub mod free_host;
 pub mod hidden_text;
 pub mod image_only;
 pub mod impersonation;
 pub mod link_mismatch;
 pub mod odd_host;
+pub mod offer_wording;
+pub mod payment_fraud;
+pub mod prize_wording;
 pub mod recipient_in_link;
 pub mod redirect;
 pub mod script_link;
 pub mod unread;
 pub mod userinfo;
-mod whose;
+pub(crate) mod whose;
 
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -50,6 +63,19 @@ pub const CATALOGUE: &[Detector] = &[
     hidden_text::DETECTOR,
     disguised_words::DETECTOR,
     unread::DETECTOR,
+    credential_wording::DETECTOR,
+    delivery_wording::DETECTOR,
+    callback_scam::DETECTOR,
+    payment_fraud::DETECTOR,
+    fortune_wording::DETECTOR,
+    extortion_wording::DETECTOR,
+    crypto_wording::DETECTOR,
+    prize_wording::DETECTOR,
+    casino_wording::DETECTOR,
+    dating_wording::DETECTOR,
+    offer_wording::DETECTOR,
+    easy_money_wording::DETECTOR,
+    bulk::DETECTOR,
 ];
 
 /// Everything that any detector saw, in the order of the catalogue.
