@@ -25,7 +25,7 @@ pub(crate) async fn inspect(
             0..limits::LARGE_OCTETS => None,
             _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
         };
-        look(attributed, received, message, proofs).await
+        look(house, attributed, received, message, proofs).await
     };
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
@@ -47,6 +47,7 @@ fn late() -> Fault {
 }
 
 async fn look(
+    house: &House,
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
@@ -54,6 +55,7 @@ async fn look(
 ) -> Result<Vec<Finding>, Fault> {
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
+    let classifier = house.settings.classifier.clone();
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
@@ -65,6 +67,7 @@ async fn look(
                 message: &message,
                 parts,
                 content: &content,
+                classifier: classifier.as_deref(),
                 proofs: &proofs,
                 own_domains: &connected.tenant.domains,
                 people: &connected.people,

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod check;
+mod classifier;
 mod cli;
 mod clouds;
 mod commands;
@@ -24,7 +25,7 @@ mod traces;
 mod wiring;
 
 use clap::Parser;
-use cli::{Cli, Command, ConfigCommand, RangesCommand};
+use cli::{ClassifierCommand, Cli, Command, ConfigCommand, RangesCommand};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(ConfigCommand::Example) => print!("{}", config::EXAMPLE),
         Command::Sim(args) => commands::sim(args).await?,
         Command::Demo(args) => return demo::run(args).await,
+        Command::Classifier(ClassifierCommand::Train(args)) => classifier::train(&args, json)?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
             let config = config::Config::read(&cli.config)?;
@@ -91,6 +93,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Held(command) => commands::held(&config, command, json).await?,
                 Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_)
+                | Command::Classifier(_)
                 | Command::Demo(_)
                 | Command::Config(_)
                 | Command::CheckConfig

@@ -1,6 +1,7 @@
 //! All that a detector may look at.
 
 use crate::Content;
+use crate::classifier::Model;
 use mail::{Envelope, Message, Part};
 use serde::{Deserialize, Serialize};
 use tenant::Direction;
@@ -35,6 +36,8 @@ pub struct Evidence<'a> {
     pub parts: &'a [Part<'a>],
     /// What a reader sees of them.
     pub content: &'a Content,
+    /// The operator's own, if he has one.
+    pub classifier: Option<&'a Model>,
     pub proofs: &'a Proofs,
     /// Accepted domains of the tenant, lower case.
     pub own_domains: &'a [String],

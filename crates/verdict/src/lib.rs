@@ -4,6 +4,7 @@
 //! and nothing else; [`decide`] sees findings and policy, never the message.
 
 pub mod brands;
+pub mod classifier;
 pub mod content;
 pub mod decide;
 pub mod detectors;

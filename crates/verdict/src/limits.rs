@@ -30,3 +30,12 @@ pub const LITERALS_MAX: usize = 20_000;
 /// Phrases count together when they stand this near: about two hundred words, a screen. A long newsletter says
 /// everything somewhere.
 pub const PHRASES_TOGETHER_OCTETS: usize = 1_400;
+/// Words of a message that the classifier reads: its first screens; two features a word have to stay below half a
+/// millisecond.
+pub const CLASSIFIER_OCTETS_MAX: usize = 8 << 10;
+/// A longer run of letters is no word of any of the languages that are taught.
+pub const CLASSIFIER_WORD_CHARS_MAX: usize = 24;
+/// Places for words; with 16 bits each a model has 256 KiB.
+pub const CLASSIFIER_BUCKETS: u32 = 1 << 17;
+/// The line before a model's weights has some hundred octets.
+pub const CLASSIFIER_HEAD_OCTETS_MAX: usize = 4 << 10;

@@ -4,6 +4,7 @@ pub mod brand_in_link;
 pub mod bulk;
 pub mod callback_scam;
 pub mod casino_wording;
+pub mod classifier;
 pub mod credential_wording;
 pub mod crypto_wording;
 pub mod dating_wording;
@@ -76,6 +77,7 @@ pub const CATALOGUE: &[Detector] = &[
     offer_wording::DETECTOR,
     easy_money_wording::DETECTOR,
     bulk::DETECTOR,
+    classifier::DETECTOR,
 ];
 
 /// Everything that any detector saw, in the order of the catalogue.
@@ -146,6 +148,7 @@ mod tests {
                     message: &message,
                     parts,
                     content: &crate::Content::of(parts),
+                    classifier: None,
                     proofs: &proofs,
                     own_domains: &own,
                     people: &people,
