@@ -27,7 +27,7 @@ pub(crate) async fn inspect(
             _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
         };
         let history = history(house, attributed, message).await;
-        look(attributed, received, message, proofs, history).await
+        look(house, attributed, received, message, proofs, history).await
     };
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
@@ -70,6 +70,7 @@ fn unknown(why: &str) -> History {
 }
 
 async fn look(
+    house: &House,
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
@@ -78,6 +79,7 @@ async fn look(
 ) -> Result<Vec<Finding>, Fault> {
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
+    let classifier = house.settings.classifier.clone();
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
@@ -90,6 +92,7 @@ async fn look(
                 message: &message,
                 parts,
                 content: &content,
+                classifier: classifier.as_deref(),
                 proofs: &proofs,
                 sender: &sender,
                 history: &history,

@@ -43,6 +43,8 @@ pub struct Settings {
     pub budget: std::time::Duration,
     /// With what edited messages are sealed; without it none is edited.
     pub arc: Option<ArcSettings>,
+    /// The operator's own, which he trained.
+    pub classifier: Option<Arc<verdict::classifier::Model>>,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.

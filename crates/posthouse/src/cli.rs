@@ -51,6 +51,9 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         plan: String,
     },
+    /// A classifier of your own, taught by mail that you have a right to use.
+    #[command(subcommand)]
+    Classifier(ClassifierCommand),
     /// Compare a tenant with what it should be, now, and say how much every difference matters.
     ///
     /// Exit code 0: as it should be; 2: differs; 1: something could not be read, or an error.
@@ -502,4 +505,25 @@ mod tests {
             assert!(fail_open(text).is_err_and(|e| e.contains(complaint)), "{text}");
         }
     }
+}
+
+#[derive(Subcommand)]
+pub enum ClassifierCommand {
+    /// Learn from saved messages what unwanted mail looks like, and say how well that works on messages not learnt from.
+    ///
+    /// Same messages, same model. Addresses, hosts, names of recipients and every header but the subject are left out.
+    Train(TrainArgs),
+}
+
+#[derive(Args)]
+pub struct TrainArgs {
+    /// Folders of unwanted messages, one message a file; folders below are read too.
+    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
+    pub bad: Vec<PathBuf>,
+    /// Folders of wanted messages.
+    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
+    pub good: Vec<PathBuf>,
+    /// Where the model is written; name it under `[classifier] model`.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }

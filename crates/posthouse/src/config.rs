@@ -50,6 +50,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Where traces go, if anywhere.
     pub otlp: Option<String>,
+    /// The classifier's model, if there is one.
+    pub classifier: Option<PathBuf>,
 }
 
 impl Default for LogSettings {
@@ -103,6 +105,14 @@ struct File {
     log: LogSection,
     #[serde(default)]
     telemetry: TelemetrySection,
+    #[serde(default)]
+    classifier: ClassifierSection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ClassifierSection {
+    model: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -366,6 +376,7 @@ impl Complaint<'_> {
             status,
             log: LogSettings { format: written.log.format, level: self.level(written.log.level) },
             otlp: self.otlp(written.telemetry.otlp),
+            classifier: written.classifier.model,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod check;
+mod classifier;
 mod cli;
 mod clouds;
 mod commands;
@@ -26,7 +27,7 @@ mod traces;
 mod wiring;
 
 use clap::Parser;
-use cli::{Cli, Command, ConfigCommand, RangesCommand};
+use cli::{ClassifierCommand, Cli, Command, ConfigCommand, RangesCommand};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -64,6 +65,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&cli.config, &args, json).await?,
         // a file is looked at without any configuration
         Command::Policy(command) => policy::run(&cli.config, command, json).await?,
+        Command::Classifier(ClassifierCommand::Train(args)) => classifier::train(&args, json)?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
             let config = config::Config::read(&cli.config)?;
@@ -98,6 +100,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Held(command) => commands::held(&config, command, json).await?,
                 Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_)
+                | Command::Classifier(_)
                 | Command::Demo(_)
                 | Command::Config(_)
                 | Command::CheckConfig

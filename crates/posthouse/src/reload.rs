@@ -40,6 +40,7 @@ const AT_START: &[Key] = &[
     ("status.listen", |c| format!("{:?}", c.status)),
     ("log.format", |c| format!("{:?}", c.log.format)),
     ("telemetry.otlp", |c| format!("{:?}", c.otlp)),
+    ("classifier.model", |c| format!("{:?}", c.classifier)),
 ];
 
 fn changed(keys: &[Key], before: &Config, after: &Config) -> Vec<&'static str> {

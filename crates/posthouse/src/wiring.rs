@@ -69,7 +69,16 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         dns_listen: config.zone_listen,
         budget: config.budget,
         arc: arc_settings(config)?,
+        classifier: classifier(config)?.map(Arc::new),
     })
+}
+
+/// The model that the operator trained, if he names one.
+pub fn classifier(config: &Config) -> Result<Option<verdict::classifier::Model>> {
+    let Some(file) = &config.classifier else { return Ok(None) };
+    let octets = std::fs::read(file).with_context(|| format!("classifier.model {}", file.display()))?;
+    let model = verdict::classifier::Model::read(&octets);
+    Ok(Some(model.map_err(|e| anyhow!("classifier.model {} {e}", file.display()))?))
 }
 
 /// What is written and what stands in the file, together.

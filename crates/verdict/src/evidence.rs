@@ -1,5 +1,6 @@
 //! All that a detector may look at.
 
+use crate::classifier::Model;
 use crate::{Content, Sender};
 use mail::{Envelope, Message, Part};
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,8 @@ pub struct Evidence<'a> {
     pub parts: &'a [Part<'a>],
     /// What a reader sees of them.
     pub content: &'a Content,
+    /// The operator's own, if he has one.
+    pub classifier: Option<&'a Model>,
     pub proofs: &'a Proofs,
     /// Who it says it is from, and how far that is proven.
     pub sender: &'a Sender,

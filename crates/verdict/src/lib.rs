@@ -5,6 +5,7 @@
 
 pub mod because;
 pub mod brands;
+pub mod classifier;
 pub mod content;
 pub mod decide;
 pub mod detectors;
@@ -17,6 +18,7 @@ mod saved;
 pub mod sender;
 mod stated;
 mod who;
+pub mod wording;
 
 pub use because::Because;
 pub use content::Content;

@@ -68,3 +68,23 @@ pub const CODE_SIDE_PIXELS_MIN: u32 = 50;
 pub const CODE_SIDE_PIXELS_MAX: u32 = 4_000;
 /// Sentences about what could not be looked into; the rest would only repeat.
 pub const UNSCANNABLE_MAX: usize = 20;
+/// Words of a message that are searched for phrases: a long newsletter has 30 KB, nobody reads more before he clicks.
+pub const WORDING_OCTETS_MAX: usize = 64 << 10;
+/// Between the sides of a phrase: about six words.
+pub const PHRASE_GAP_OCTETS: usize = 40;
+/// Phrases noted of one text; a message that says more than this says nothing new.
+pub const PHRASES_MAX: usize = 400;
+/// Literals of all phrase files: the automaton stays within some megabytes.
+pub const LITERALS_MAX: usize = 20_000;
+/// Phrases count together when they stand this near: about two hundred words, a screen. A long newsletter says
+/// everything somewhere.
+pub const PHRASES_TOGETHER_OCTETS: usize = 1_400;
+/// Words of a message that the classifier reads: its first screens; two features a word have to stay below half a
+/// millisecond.
+pub const CLASSIFIER_OCTETS_MAX: usize = 8 << 10;
+/// A longer run of letters is no word of any of the languages that are taught.
+pub const CLASSIFIER_WORD_CHARS_MAX: usize = 24;
+/// Places for words; with 16 bits each a model has 256 KiB.
+pub const CLASSIFIER_BUCKETS: u32 = 1 << 17;
+/// The line before a model's weights has some hundred octets.
+pub const CLASSIFIER_HEAD_OCTETS_MAX: usize = 4 << 10;

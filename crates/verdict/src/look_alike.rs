@@ -81,7 +81,7 @@ pub fn misread(skeleton: &str) -> String {
 }
 
 /// One lower-case letter as the Latin one it looks like.
-fn latin(c: char) -> char {
+pub(crate) fn latin(c: char) -> char {
     if c.is_ascii() {
         return c;
     }

@@ -77,6 +77,7 @@ impl Saved {
                 message: &self.message,
                 parts,
                 content: &Content::of(parts),
+                classifier: None,
                 proofs: &self.proofs,
                 sender: &sender,
                 history: &History::default(),

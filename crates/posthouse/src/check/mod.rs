@@ -118,6 +118,10 @@ pub fn readable(config: &Config) -> Vec<Checked> {
         let client = wiring::client(config).map(|_| "can be used").map_err(|e| format!("{e:#}"));
         all.push(Checked::of("microsoft", client));
     }
+    if config.classifier.is_some() {
+        let model = wiring::classifier(config).map(|_| "can be used").map_err(|e| format!("{e:#}"));
+        all.push(Checked::of("classifier.model", model));
+    }
     all.extend(notify(config));
     all
 }

@@ -8,10 +8,12 @@ pub mod style;
 pub mod urls;
 
 use crate::limits;
+use crate::wording::Wording;
 use files::{File, FileKind};
 use html::Page;
 use letters::{Odd, Watch};
 use mail::{Kind, Part};
+use std::sync::OnceLock;
 use urls::{Gathered, Place, SeenUrl, Within};
 
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub struct Content {
     pub files: Vec<File>,
     /// What of the attachments could not be looked into, one sentence each.
     pub unscannable: Vec<String>,
+    /// Read when first asked for, by [`crate::Evidence::wording`].
+    pub(crate) wording: OnceLock<Wording>,
 }
 
 impl Content {
@@ -198,6 +202,7 @@ mod tests {
                 message: &message,
                 parts,
                 content: &Content::of(parts),
+                classifier: None,
                 proofs: &crate::Proofs::default(),
                 sender: &crate::Sender::of(&message, &envelope, &crate::Proofs::default()),
                 history: &crate::History::default(),

@@ -2,15 +2,26 @@
 
 pub mod brand;
 pub mod brand_in_link;
+pub mod bulk;
+pub mod callback_scam;
+pub mod casino_wording;
 pub mod cheap_tld;
+pub mod classifier;
+pub mod credential_wording;
+pub mod crypto_wording;
 pub mod dangerous_attachment;
+pub mod dating_wording;
+pub mod delivery_wording;
 pub mod disguised_attachment;
 pub mod disguised_words;
 pub mod display_name;
+pub mod easy_money_wording;
 pub mod eicar;
 pub mod encrypted_attachment;
 pub mod external_template;
+pub mod extortion_wording;
 pub mod form;
+pub mod fortune_wording;
 pub mod free_host;
 pub mod header_form;
 pub mod hidden_text;
@@ -23,9 +34,12 @@ pub mod look_alike_domain;
 pub mod lying_archive;
 pub mod macro_dropper;
 pub mod odd_host;
+pub mod offer_wording;
 pub mod one_site;
+pub mod payment_fraud;
 pub mod pdf_actions;
 pub mod pdf_one_link;
+pub mod prize_wording;
 pub mod qr_code;
 pub mod recipient_in_link;
 pub mod redirect;
@@ -36,7 +50,7 @@ pub mod spoofed_sender;
 pub mod svg_attachment;
 pub mod unscannable;
 pub mod userinfo;
-mod whose;
+pub(crate) mod whose;
 
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -92,6 +106,20 @@ pub const CATALOGUE: &[Detector] = &[
     spoofed_sender::DETECTOR,
     header_form::DETECTOR,
     sender_domain::DETECTOR,
+    credential_wording::DETECTOR,
+    delivery_wording::DETECTOR,
+    callback_scam::DETECTOR,
+    payment_fraud::DETECTOR,
+    fortune_wording::DETECTOR,
+    extortion_wording::DETECTOR,
+    crypto_wording::DETECTOR,
+    prize_wording::DETECTOR,
+    casino_wording::DETECTOR,
+    dating_wording::DETECTOR,
+    offer_wording::DETECTOR,
+    easy_money_wording::DETECTOR,
+    bulk::DETECTOR,
+    classifier::DETECTOR,
 ];
 
 /// Everything that any detector saw, in the order of the catalogue.
@@ -177,6 +205,7 @@ mod tests {
                     message: &message,
                     parts,
                     content: &crate::Content::of(parts),
+                    classifier: None,
                     proofs: &proofs,
                     sender: &crate::Sender::of(&message, &envelope, &proofs),
                     history: &given.history,
