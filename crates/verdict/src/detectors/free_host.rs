@@ -2,7 +2,7 @@
 
 use super::{Detector, whose};
 use crate::content::known;
-use crate::{Category, Evidence, Finding, Severity};
+use crate::{Category, Evidence, Finding, Severity, domains};
 
 pub const DETECTOR: Detector = Detector {
     id: "free_host",
@@ -24,8 +24,10 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         let summary = format!("a link leads to {}, {}", url.host, what(free.what));
         Finding::note(&DETECTOR, free.points, summary, vec![whose::detail(&url.written)])
     });
-    let domains = evidence.message.from().iter().filter_map(|a| a.address.rsplit_once('@'));
-    let sender = domains.filter_map(|(_, d)| known::free_name(&d.to_ascii_lowercase()).map(|f| (f, d))).next();
+    let addresses = evidence.message.from().iter().filter_map(|a| a.address.rsplit_once('@'));
+    let sender = addresses.filter_map(|(_, d)| known::free_name(&d.to_ascii_lowercase()).map(|f| (f, d))).next();
+    // what `sender_domain` knows counts there
+    let sender = sender.filter(|(_, d)| domains::hosting_of(&d.to_ascii_lowercase()).is_none());
     let sender = sender.filter(|(free, _)| free.points >= SENDER_POINTS).map(|(free, domain)| {
         let summary = format!("From is at {domain}, {}", what(free.what));
         Finding::note(&DETECTOR, SENDER_POINTS, summary, vec![])
