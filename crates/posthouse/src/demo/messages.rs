@@ -178,7 +178,7 @@ pub fn all(cast: &Cast) -> Vec<Message> {
                 &bert,
                 "Confirm your account",
                 "link-in",
-                "<p>Please sign in at <a href=\"http://login.attacker.example/x\">https://www.mybank.example.com/login</a>.</p>",
+                "<p>Please sign in at <a href=\"http://login.evil.example/x\">https://www.mybank.example.com/login</a>.</p>",
             ),
             HeldBy("link_mismatch"),
         ),

@@ -188,7 +188,7 @@ async fn a_message_that_was_delivered_twice_is_named() {
     retry(&world).await;
     let copies = world.door.mailbox(&people[1], false).await.unwrap();
     let copies = copies.iter().filter(|m| m.message_id.contains("twice")).count();
-    assert_eq!(copies, 2);
+    assert_eq!(copies, 2, "{:#}", world.json(&["trace", "--message-id", "twice@acme.example"]));
     let (code, said, _) = check(&world, "0s");
     assert_eq!((code, counts(&said)), (2, [0, 0, 1]), "{said:#}");
     assert_eq!(said["doubled"]["listed"][0]["why"], "unjournalled", "{said:#}");

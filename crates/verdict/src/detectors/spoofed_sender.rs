@@ -59,7 +59,9 @@ fn by_policy(evidence: &Evidence<'_>, shown: &Mailbox) -> Option<Finding> {
     let summary = format!("{denied} and asks for such mail to be {wish}");
     // a list changes what the author has signed
     let over_a_list = is_of_a_list(evidence) && evidence.history.first_contact.known() == Some(&false);
-    Some(match over_a_list {
+    // who reports that mail did not arrive seldom aligns his name with anything
+    let forgiven = over_a_list || evidence.envelope.is_null_sender();
+    Some(match forgiven {
         true => Finding::note(&DETECTOR, POLICY_OVER_A_LIST, summary, results(evidence)),
         false => Finding::suspicious(&DETECTOR, summary, results(evidence)),
     })
