@@ -178,6 +178,9 @@ async fn world() -> World {
         dns_listen: Some(port),
         budget: std::time::Duration::from_secs(20),
         arc: None,
+        engines: vec![],
+        lists: vec![],
+        lists_dir: std::path::PathBuf::new(),
     };
     let running = gateway::start(settings, store.clone()).await.unwrap();
     World { gateway: running.smtp_address, sink, authority, raw, store, _dir: dir, _running: running }

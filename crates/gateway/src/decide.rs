@@ -4,7 +4,7 @@
 use crate::attribute::Attributed;
 use crate::ended::Stop;
 use crate::faults::{Consequence, Fault};
-use crate::judgements::Judgement;
+use crate::judgements::{Judgement, Looked};
 use verdict::{Category, Decision, Verdict};
 
 pub(crate) struct Decided {
@@ -17,23 +17,27 @@ pub(crate) struct Decided {
 
 pub(crate) fn decide(attributed: &Attributed, judged: Result<Judgement, Fault>, id: &str) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
-    match judged {
-        Ok(judgement) => Ok(Decided {
-            decision: verdict::decide(&judgement.findings, policy, attributed.direction),
-            judged: true,
-            is_suspicious: !judgement.findings.is_empty(),
+    let fault = match judged {
+        Ok(Judgement { looked: Looked { findings, lacks, .. }, .. }) => {
+            let decision = verdict::decide(&findings, policy, attributed.direction);
+            match lacks {
+                // what is bad enough to be held needs no other opinion
+                Some(fault) if decision.verdict == Verdict::Pass => fault,
+                _ => return Ok(Decided { decision, judged: true, is_suspicious: !findings.is_empty() }),
+            }
+        }
+        Err(fault) => fault,
+    };
+    match fault.consequence(policy) {
+        Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
+        Consequence::PassUnjudged => Ok(Decided {
+            decision: Decision {
+                verdict: Verdict::Pass,
+                category: Category::Clean,
+                reasons: vec![format!("not judged: {}", fault.alert().2)],
+            },
+            judged: false,
+            is_suspicious: true,
         }),
-        Err(fault) => match fault.consequence(policy) {
-            Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), id)),
-            Consequence::PassUnjudged => Ok(Decided {
-                decision: Decision {
-                    verdict: Verdict::Pass,
-                    category: Category::Clean,
-                    reasons: vec![format!("not judged: {}", fault.alert().2)],
-                },
-                judged: false,
-                is_suspicious: true,
-            }),
-        },
     }
 }

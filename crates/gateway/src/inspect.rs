@@ -1,16 +1,17 @@
-//! Step 5: what the detectors see, once for all parts of a message. A detector that panics or does not end is a fault of ours, never of the message.
+//! Step 5: what the detectors see, and outside scanners beside them, once for all parts of a message. A detector that panics or does not end is a fault of ours, never of the message.
 
 use crate::attribute::Attributed;
 use crate::faults::Fault;
 use crate::house::House;
-use crate::judgements::{self, Judgement};
+use crate::judgements::{self, Judgement, Looked};
 use crate::limits;
 use crate::receive::Received;
+use crate::scan::scan;
 use mail::Message;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout_at;
-use verdict::{Content, Evidence, Finding, Proofs};
+use verdict::{Content, Evidence, Finding, Lists, Proofs};
 
 pub(crate) async fn inspect(
     house: &House,
@@ -20,12 +21,19 @@ pub(crate) async fn inspect(
     proofs: Proofs,
 ) -> Result<Judgement, Fault> {
     let key = key(attributed, received, &proofs).await?;
-    let look = async {
+    let detect = async {
         let _turn = match received.raw.len() {
             0..limits::LARGE_OCTETS => None,
             _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
         };
-        look(attributed, received, message, proofs).await
+        look(house.lists.lists(), attributed, received, message, proofs).await
+    };
+    let look = async {
+        // the scanners first: they work while we do
+        let (answers, found) = tokio::join!(scan(house, attributed, received, message), detect);
+        let mut looked = Looked { findings: found?, ..Looked::default() };
+        looked.join(answers);
+        Ok(looked)
     };
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
@@ -47,6 +55,7 @@ fn late() -> Fault {
 }
 
 async fn look(
+    lists: Arc<Lists>,
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
@@ -66,6 +75,7 @@ async fn look(
                 parts,
                 content: &content,
                 proofs: &proofs,
+                lists: &lists,
                 own_domains: &connected.tenant.domains,
                 people: &connected.people,
             };

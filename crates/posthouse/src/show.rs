@@ -141,6 +141,10 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
         out.push(format!("  finding     [{:?}] {}: {}", finding.severity, finding.detector, safe(&finding.summary)));
         out.extend(finding.details.iter().map(|d| format!("                · {}", safe(d))));
     }
+    for engine in &entry.engines {
+        let said = engine.fault.as_deref().map_or_else(|| "answered".to_owned(), safe);
+        out.push(format!("  scanner     {}: {said} ({:.1} ms)", engine.engine, engine.micros as f64 / 1000.0));
+    }
     if let Some(decision) = &entry.decision {
         out.push(format!(
             "  decision    {:?}{}",

@@ -69,6 +69,9 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         dns_listen: config.zone_listen,
         budget: config.budget,
         arc: arc_settings(config)?,
+        engines: config.engines.clone(),
+        lists: config.lists.clone(),
+        lists_dir: config.data_dir.join("lists"),
     })
 }
 

@@ -1,6 +1,6 @@
 //! All that a detector may look at.
 
-use crate::Content;
+use crate::{Content, Lists};
 use mail::{Envelope, Message, Part};
 use serde::{Deserialize, Serialize};
 use tenant::Direction;
@@ -36,6 +36,8 @@ pub struct Evidence<'a> {
     /// What a reader sees of them.
     pub content: &'a Content,
     pub proofs: &'a Proofs,
+    /// What is known to be bad.
+    pub lists: &'a Lists,
     /// Accepted domains of the tenant, lower case.
     pub own_domains: &'a [String],
     /// Display names of the tenant's users in the form of [`crate::detectors::impersonation::normalise`], each with its address.

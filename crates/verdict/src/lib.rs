@@ -8,9 +8,11 @@ pub mod decide;
 pub mod detectors;
 pub mod evidence;
 pub mod finding;
+pub mod lists;
 
 pub use content::Content;
 pub use decide::{Decision, Verdict, decide};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Proofs};
 pub use finding::{Category, Finding, Severity};
+pub use lists::{List, Listing, Lists};

@@ -65,6 +65,9 @@ async fn world(pem: &str) -> World {
         budget: std::time::Duration::from_secs(20),
         binarymime: false,
         arc: Some(key_of(pem, ZONE, "posthouse")),
+        engines: vec![],
+        lists: vec![],
+        lists_dir: std::path::PathBuf::new(),
     };
     let house = House::new(settings, store).unwrap();
     let (_, zone) = crate::zone::serve(&house, port).await.unwrap();

@@ -3,6 +3,8 @@
 pub mod eicar;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod listed_file;
+pub mod listed_url;
 
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -21,7 +23,8 @@ pub struct Detector {
     pub look: fn(&Evidence<'_>) -> Vec<Finding>,
 }
 
-pub const CATALOGUE: &[Detector] = &[eicar::DETECTOR, impersonation::DETECTOR, link_mismatch::DETECTOR];
+pub const CATALOGUE: &[Detector] =
+    &[eicar::DETECTOR, impersonation::DETECTOR, link_mismatch::DETECTOR, listed_url::DETECTOR, listed_file::DETECTOR];
 
 /// Everything that any detector saw, in the order of the catalogue.
 pub fn inspect(evidence: &Evidence<'_>) -> Vec<Finding> {
@@ -61,6 +64,20 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page(), "run with UPDATE_EXPECT=1");
     }
 
+    /// What the cases' listed things stand on.
+    fn lists() -> crate::Lists {
+        use crate::{List, Listing};
+        let hosts = ["listed.example", "forms.example/listed"].into_iter();
+        // printf 'listed by its hash\r\n' | sha256sum
+        let files = ["247df0e3de388a8805593dab69dfb1b869f05fa7db76126e31a8a345c6bb7484"].into_iter();
+        let lists = [
+            List::of("hosts", Listing::Urls, Severity::Malicious, hosts),
+            List::of("weak", Listing::Urls, Severity::Note, ["weak.example"].into_iter()),
+            List::of("files", Listing::Files, Severity::Malicious, files),
+        ];
+        crate::Lists(lists.into_iter().map(std::sync::Arc::new).collect())
+    }
+
     /// Each folder of `cases/`: message.eml (LF or CRLF) judged, findings as expect.txt says.
     #[test]
     fn every_case_is_judged_as_expected() {
@@ -92,6 +109,7 @@ mod tests {
                     parts,
                     content: &crate::Content::of(parts),
                     proofs: &proofs,
+                    lists: &lists(),
                     own_domains: &own,
                     people: &people,
                 })
