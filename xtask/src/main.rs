@@ -56,6 +56,9 @@ fn demo(args: &[String]) -> Result<(), String> {
 fn test(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
     have_dkimpy()?;
+    // what crates/engines is tried with
+    have_program("/usr/sbin/clamd", "clamav-daemon")?;
+    have_program("/usr/bin/rspamd", "rspamd")?;
     cargo(&["test", "--workspace", CARGO_FLAG], args)
 }
 

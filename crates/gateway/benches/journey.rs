@@ -179,6 +179,9 @@ async fn world() -> World {
         budget: std::time::Duration::from_secs(20),
         arc: None,
         classifier: None,
+        engines: vec![],
+        lists: vec![],
+        lists_dir: std::path::PathBuf::new(),
     };
     let running = gateway::start(settings, store.clone()).await.unwrap();
     World { gateway: running.smtp_address, sink, authority, raw, store, _dir: dir, _running: running }

@@ -130,7 +130,7 @@ pub(crate) fn own_fields(marks: &Marks<'_>, received: &str) -> Vec<Edit> {
     ]
 }
 
-fn own_fields_away(keep_probe: bool) -> Edit {
+pub(crate) fn own_fields_away(keep_probe: bool) -> Edit {
     Edit::RemoveNamed {
         prefix: HEADER_PREFIX.into(),
         except: if keep_probe { vec![HEADER_PROBE.into()] } else { Vec::new() },

@@ -5,12 +5,12 @@ use crate::attribute::Attributed;
 use crate::ended::Stop;
 use crate::faults::{Consequence, Fault};
 use crate::house::House;
-use crate::judgements::Judgement;
+use crate::judgements::{Judgement, Looked};
 use crate::receive::Received;
 use mail::Message;
 use std::net::IpAddr;
 use tenant::Sender;
-use verdict::{Decision, Proofs, Who};
+use verdict::{Decision, Proofs, Verdict, Who};
 
 pub(crate) struct Decided {
     pub decision: Decision,
@@ -29,37 +29,48 @@ pub(crate) fn decide(
     judged: Result<Judgement, Fault>,
 ) -> Result<Decided, Stop> {
     let policy = &attributed.tenant().policy;
-    let findings = match judged {
-        Ok(judgement) => judgement.findings,
-        Err(fault) => {
-            return match fault.consequence(policy) {
-                Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
-                Consequence::PassUnjudged => Ok(Decided {
-                    decision: Decision::pass(vec![format!("not judged: {}", fault.alert().2)]),
-                    judged: false,
-                    is_suspicious: true,
-                }),
-            };
+    let (mut decision, fault) = match judged {
+        Ok(Judgement { looked: Looked { findings, lacks, .. }, .. }) => {
+            let from = message.from_address().unwrap_or_default();
+            let who = who(house, attributed, received, message, proofs, &from);
+            let decision = verdict::decide(&findings, policy, &who);
+            match lacks {
+                // what is bad enough to be kept needs no other opinion
+                Some(fault) if decision.verdict == Verdict::Pass => (decision, fault),
+                _ => return Ok(Decided { decision, judged: true, is_suspicious: !findings.is_empty() }),
+            }
         }
+        Err(fault) => (Decision::pass(Vec::new()), fault),
     };
-    let from = message.from_address().unwrap_or_default();
-    let who = Who {
+    match fault.consequence(policy) {
+        Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
+        Consequence::PassUnjudged => {
+            decision.reasons.insert(0, format!("not judged: {}", fault.alert().2));
+            Ok(Decided { decision, judged: false, is_suspicious: true })
+        }
+    }
+}
+
+fn who<'a>(
+    house: &House,
+    attributed: &'a Attributed,
+    received: &'a Received,
+    message: &Message,
+    proofs: &Proofs,
+    from: &'a str,
+) -> Who<'a> {
+    Who {
         direction: attributed.direction,
         sender: Sender {
             envelope: &received.envelope.sender,
-            from: &from,
+            from,
             client: client(message).filter(|ip| !house.live().is_microsofts(*ip)),
         },
         recipients: received.envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
         proven: from.rsplit_once('@').is_some_and(|(_, domain)| proofs.prove(domain)),
         members: Some(&attributed.connected.members),
         now: received.at.as_second(),
-    };
-    Ok(Decided {
-        decision: verdict::decide(&findings, policy, &who),
-        judged: true,
-        is_suspicious: !findings.is_empty(),
-    })
+    }
 }
 
 /// Who handed it to Microsoft, as Microsoft says (X-Forefront-Antispam-Report, CIP).

@@ -3,6 +3,7 @@
 //! be skipped, and only where the tenant chose so.
 
 use crate::replies;
+use engines::OnFault;
 use smtp::Reply;
 use store::AlertKind;
 use tenant::{Policy, WhenUnjudged};
@@ -14,6 +15,8 @@ pub(crate) enum Fault {
     Store(String),
     /// A detector panicked or did not end in time.
     Inspection(String),
+    /// A scanner that this message needs did not say what it found.
+    Engine { name: String, why: String, on_fault: OnFault },
     /// There was no room, or no time left, at this step.
     Late(&'static str),
     /// Our own code panicked.
@@ -37,14 +40,17 @@ pub(crate) enum Consequence {
 impl Fault {
     pub(crate) fn consequence(&self, policy: &Policy) -> Consequence {
         match (self, policy.when_unjudged) {
-            (Fault::Inspection(_) | Fault::Late("inspect"), WhenUnjudged::Pass) => Consequence::PassUnjudged,
+            (Fault::Engine { on_fault: OnFault::Pass, .. }, _) => Consequence::PassUnjudged,
+            (Fault::Inspection(_) | Fault::Engine { .. } | Fault::Late("inspect"), WhenUnjudged::Pass) => {
+                Consequence::PassUnjudged
+            }
             _ => Consequence::RefuseForNow,
         }
     }
 
     pub(crate) fn reply(&self, id: &str) -> Reply {
         match self {
-            Fault::Store(_) | Fault::Inspection(_) | Fault::Panic => replies::ours_is_broken(id),
+            Fault::Store(_) | Fault::Inspection(_) | Fault::Engine { .. } | Fault::Panic => replies::ours_is_broken(id),
             Fault::Late(_) => replies::late(id),
             Fault::Dns(_) | Fault::ReturnUnreachable(_) => replies::return_unreachable(id),
             Fault::ReturnConfiguration(_) => replies::return_misconfigured(id),
@@ -58,6 +64,11 @@ impl Fault {
                 (AlertKind::Other, "the store does not work", format!("{why}; mail is refused for now until it does"))
             }
             Fault::Inspection(why) => (AlertKind::Other, "a message could not be inspected", why.clone()),
+            Fault::Engine { name, why, .. } => (
+                AlertKind::Engine,
+                "a scanner could not say what is in a message",
+                format!("{name} {why}; `posthouse engines` shows how it is, docs/engines.md what can be chosen"),
+            ),
             Fault::Late(step) => (
                 AlertKind::Other,
                 "messages take too long",
@@ -97,9 +108,12 @@ mod tests {
     /// docs/failure.md is this table.
     #[test]
     fn the_documented_failures_are_the_table() {
+        let engine = |on_fault| Fault::Engine { name: "a scanner".into(), why: "why".into(), on_fault };
         let faults = [
             Fault::Store("why".into()),
             Fault::Inspection("why".into()),
+            engine(OnFault::Defer),
+            engine(OnFault::Pass),
             Fault::Late("inspect"),
             Fault::Late("hand back"),
             Fault::Panic,
@@ -110,16 +124,29 @@ mod tests {
         let mut page = "# When we are broken\n\nWritten from `crates/gateway/src/faults.rs` by its test (`UPDATE_EXPECT=1`); do not edit. `ID` is the journey's id, `why` the cause.\n\n| what is broken | Exchange Online hears | a tenant that passes the unjudged | alert |\n|---|---|---|---|\n".to_owned();
         for fault in faults {
             let pass = Policy { when_unjudged: WhenUnjudged::Pass, ..Policy::default() };
-            assert_eq!(fault.consequence(&Policy::default()), Consequence::RefuseForNow);
-            let chosen = if fault.consequence(&pass) == Consequence::PassUnjudged {
-                "handed back, `X-Posthouse-Verdict: unjudged`"
-            } else {
-                "the same"
+            let handed_back = "handed back, `X-Posthouse-Verdict: unjudged`";
+            let usual = fault.consequence(&Policy::default());
+            let chosen = match fault.consequence(&pass) {
+                same if same == usual => "the same",
+                Consequence::PassUnjudged => handed_back,
+                Consequence::RefuseForNow => unreachable!("who passes the unjudged has no more refused"),
+            };
+            let heard = match usual {
+                Consequence::RefuseForNow => format!("`{}`", fault.reply("ID")),
+                Consequence::PassUnjudged => handed_back.to_owned(),
             };
             let (_, subject, text) = fault.alert();
-            page += &format!("| {subject} | `{}` | {chosen} | {text} |\n", fault.reply("ID"));
+            let (subject, text) = match &fault {
+                Fault::Engine { on_fault, .. } => (format!("{subject}, `on_fault = \"{}\"`", on_fault.as_str()), text),
+                _ => (subject.to_owned(), text),
+            };
+            let text = if usual == Consequence::PassUnjudged { "that of the scanner itself" } else { &text };
+            page += &format!("| {subject} | {heard} | {chosen} | {text} |\n");
         }
         page += "\nNo fault, but part of the same question:\n\n| what is broken | what happens |\n|---|---|\n";
+        page += "| a scanner with `on_fault = \"ignore\"` does not say what is in a message | it is judged by the rest; `posthouse explain` says so |\n";
+        page += "| a scanner, whichever, fails, and something else is found that holds the message | it is held |\n";
+        page += "| a scanner does not look into what is so large | a finding says so; with `on_fault = \"defer\"` it holds inbound mail |\n";
         page += "| DNS does not answer for a sender's DKIM or ARC key | the fact is `temperror`, and the message is judged without it |\n";
         page +=
             "| DNS does not answer for the way back, but did within the last day | the addresses of then are used |\n";

@@ -12,6 +12,7 @@ use crate::receive::Received;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
+use engines::{Engines, Feeds};
 use hickory_resolver::TokioResolver;
 use mail_auth::MessageAuthenticator;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,8 @@ pub(crate) struct House {
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
+    pub(crate) engines: Engines,
+    pub(crate) lists: Feeds,
     /// Without it no content is edited.
     pub(crate) arc: Option<ArcKey>,
     pub(crate) journeys: Semaphore,
@@ -121,6 +124,8 @@ impl House {
         let arc = settings.arc.as_ref().map(ArcKey::new).transpose().map_err(GatewayError::ArcKey)?;
         Ok(Arc::new(House {
             arc,
+            engines: Engines::new(settings.engines.clone()),
+            lists: Feeds::new(settings.lists.clone(), settings.lists_dir.clone()),
             tenants: Tenants::new(settings.roots.clone()),
             settings,
             store,

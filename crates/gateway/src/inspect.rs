@@ -1,11 +1,13 @@
-//! Step 5: what the detectors see, once for all parts of a message. A detector that panics or does not end is a fault of ours, never of the message.
+//! Step 5: what the detectors see, and outside scanners beside them, once for all parts of a message. A detector that panics
+//! or does not end is a fault of ours, never of the message.
 
 use crate::attribute::Attributed;
 use crate::faults::Fault;
 use crate::house::House;
-use crate::judgements::{self, Judgement};
+use crate::judgements::{self, Judgement, Looked};
 use crate::limits;
 use crate::receive::Received;
+use crate::scan::scan;
 use mail::Message;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,13 +23,20 @@ pub(crate) async fn inspect(
     proofs: Proofs,
 ) -> Result<Judgement, Fault> {
     let key = key(attributed, received, &proofs).await?;
-    let look = async {
+    let detect = async {
         let _turn = match received.raw.len() {
             0..limits::LARGE_OCTETS => None,
             _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
         };
         let history = history(house, attributed, message).await;
-        look(house, attributed, received, message, proofs, history).await
+        look(house, attributed, received, message, proofs.clone(), history).await
+    };
+    let look = async {
+        // the scanners first: they work while we do
+        let (answers, found) = tokio::join!(scan(house, attributed, received, message, &proofs), detect);
+        let mut looked = Looked { findings: found?, ..Looked::default() };
+        looked.join(answers);
+        Ok(looked)
     };
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
@@ -79,7 +88,7 @@ async fn look(
 ) -> Result<Vec<Finding>, Fault> {
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
-    let classifier = house.settings.classifier.clone();
+    let (classifier, lists) = (house.settings.classifier.clone(), house.lists.lists());
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
@@ -96,6 +105,7 @@ async fn look(
                 proofs: &proofs,
                 sender: &sender,
                 history: &history,
+                lists: &lists,
                 own_domains: &connected.tenant.domains,
                 people: &connected.people,
                 vips: &connected.vips,

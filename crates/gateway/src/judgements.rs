@@ -10,16 +10,26 @@ use mail::HeaderSection;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use store::EngineAnswer;
 use tokio::sync::OnceCell;
 use verdict::{Finding, Proofs};
 
 /// A whole message in 32 octets; BLAKE3, since SHA-256 was a third of what a message of a megabyte cost.
 pub(crate) type Key = [u8; 32];
 
+/// What was found, and what could not be looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Looked {
+    pub findings: Vec<Finding>,
+    pub engines: Vec<EngineAnswer>,
+    /// Without what this scanner would have said it is not whole.
+    pub lacks: Option<Fault>,
+}
+
 /// What was found, and in which journey.
 #[derive(Clone, Debug)]
 pub(crate) struct Judgement {
-    pub findings: Vec<Finding>,
+    pub looked: Looked,
     pub journey: String,
 }
 
@@ -33,18 +43,30 @@ pub(crate) struct Judgements(Mutex<HashMap<Key, Kept>>);
 
 impl Judgements {
     /// The judgement of an equal message of a moment ago, or `inspect`'s. Parts that come at the same time wait for the
-    /// first; where its inspection fails, each tries for itself.
+    /// first; where its inspection fails, each tries for itself, and what a scanner was missing from is not kept.
     pub(crate) async fn once(
         &self,
         key: Key,
         journey: &str,
-        inspect: impl Future<Output = Result<Vec<Finding>, Fault>>,
+        inspect: impl Future<Output = Result<Looked, Fault>>,
     ) -> Result<Judgement, Fault> {
         let cell = self.cell(key);
         let judged = cell.get_or_try_init(|| async {
-            inspect.await.map(|findings| Judgement { findings, journey: journey.to_owned() })
+            inspect.await.map(|looked| Judgement { looked, journey: journey.to_owned() })
         });
-        judged.await.cloned()
+        let judged = judged.await.cloned();
+        if judged.as_ref().is_ok_and(|j| j.looked.engines.iter().any(|e| e.fault.is_some())) {
+            self.forget(key, &cell);
+        }
+        judged
+    }
+
+    /// What lacks something is for those that wait for it now; who comes later finds the scanner well again, perhaps.
+    fn forget(&self, key: Key, cell: &Arc<OnceCell<Judgement>>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.get(&key).is_some_and(|k| Arc::ptr_eq(&k.cell, cell)) {
+            kept.remove(&key);
+        }
     }
 
     fn cell(&self, key: Key) -> Arc<OnceCell<Judgement>> {
@@ -116,7 +138,7 @@ mod tests {
             async move {
                 asked.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                if fails { Err(Fault::Inspection("broken".into())) } else { Ok(Vec::new()) }
+                if fails { Err(Fault::Inspection("broken".into())) } else { Ok(Looked::default()) }
             }
         };
         assert!(judgements.once([1; 32], "a", judge(true)).await.is_err());
@@ -125,5 +147,20 @@ mod tests {
         assert_eq!((both.0.unwrap().journey, both.1.unwrap().journey), ("b".into(), "b".into()));
         assert_eq!(judgements.once([2; 32], "d", judge(false)).await.unwrap().journey, "d");
         assert_eq!(asked.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn what_lacks_a_scanner_is_shared_by_those_who_wait_and_asked_again_by_who_comes_later() {
+        let (judgements, asked) = (Judgements::default(), AtomicUsize::new(0));
+        let judge = || async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            let engines = vec![EngineAnswer { engine: "clamd".into(), micros: 1, fault: Some("down".into()) }];
+            Ok(Looked { engines, ..Looked::default() })
+        };
+        let both = tokio::join!(judgements.once([1; 32], "a", judge()), judgements.once([1; 32], "b", judge()));
+        assert_eq!((both.0.unwrap().journey, both.1.unwrap().journey), ("a".into(), "a".into()));
+        assert_eq!(judgements.once([1; 32], "c", judge()).await.unwrap().journey, "c");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 }

@@ -31,6 +31,7 @@ mod release;
 mod replies;
 mod returns;
 mod room;
+mod scan;
 mod serve;
 mod status_page;
 mod tenants;

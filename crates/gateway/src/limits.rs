@@ -64,6 +64,8 @@ pub const SIGNATURES_MAX: usize = 10;
 pub const HISTORY_BUDGET: Duration = Duration::from_millis(200);
 /// All detectors together, for the largest message.
 pub const INSPECT_BUDGET: Duration = Duration::from_secs(10);
+/// Scanners are given up so long before the message is, so that what they lack is decided like anything else.
+pub const SCANNERS_MARGIN: Duration = Duration::from_millis(100);
 /// From this size on, parsing and inspecting leave the threads on which sockets are served, and can be given up.
 pub const OWN_THREAD_OCTETS: usize = 128 * 1024;
 /// The visit from which a message goes no further (transport.md G13): the second is handed back with an alert.

@@ -42,6 +42,7 @@ impl Log {
             proofs: verdict::Proofs::default(),
             anomalies: Vec::new(),
             findings: Vec::new(),
+            engines: Vec::new(),
             judged_with: None,
             judged: true,
             decision: None,
@@ -72,9 +73,11 @@ impl Log {
 
     /// Findings are written into every part of a message, with the journey in which they were made.
     pub(crate) fn judged(&mut self, judged: &Result<Judgement, Fault>) {
-        self.fault = judged.as_ref().err().map(fault_kind);
+        let fault = judged.as_ref().map_or_else(Some, |judgement| judgement.looked.lacks.as_ref());
+        self.fault = fault.map(fault_kind);
         if let Ok(judgement) = judged {
-            self.entry.findings.clone_from(&judgement.findings);
+            self.entry.findings.clone_from(&judgement.looked.findings);
+            self.entry.engines.clone_from(&judgement.looked.engines);
             self.entry.judged_with = Some(judgement.journey.clone()).filter(|j| *j != self.entry.id);
         }
     }

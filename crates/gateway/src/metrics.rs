@@ -5,10 +5,12 @@
 //! person. docs/operate.md has the table, written by the test below.
 
 mod histogram;
+mod outside;
 
 use crate::faults::Fault;
 use crate::log::Log;
 use histogram::Histogram;
+use outside::Outside;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -54,12 +56,14 @@ const RETURN_CODES: [(u8, u16, u16); 24] = [
 ];
 
 /// What [`fault_kind`] returns.
-const FAULTS: [&str; 7] = ["store", "inspection", "late", "panic", "dns", "return_unreachable", "return_configuration"];
+const FAULTS: [&str; 8] =
+    ["store", "inspection", "engine", "late", "panic", "dns", "return_unreachable", "return_configuration"];
 
 pub(crate) fn fault_kind(fault: &Fault) -> &'static str {
     match fault {
         Fault::Store(_) => "store",
         Fault::Inspection(_) => "inspection",
+        Fault::Engine { .. } => "engine",
         Fault::Late(_) => "late",
         Fault::Panic => "panic",
         Fault::Dns(_) => "dns",
@@ -81,6 +85,7 @@ fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::ProbeLost => "probe_lost",
         AlertKind::Healed => "healed",
         AlertKind::FailOpen => "fail_open",
+        AlertKind::Engine => "engine",
         AlertKind::Test => "test",
         AlertKind::Other => "other",
     }
@@ -182,6 +187,10 @@ pub(crate) struct Now {
     /// Tenant, connections in use, connections kept open.
     pub returns: Vec<(String, usize, usize)>,
     pub held: Vec<(String, u64)>,
+    /// Each scanner, and its state.
+    pub engines: Vec<(String, &'static str)>,
+    /// Each list, its entries, and when it was last good.
+    pub lists: Vec<(String, usize, i64)>,
     pub tenants: usize,
     pub certificate_end: i64,
     pub ready: bool,
@@ -207,6 +216,7 @@ pub(crate) struct Metrics {
     opened: Family<TenantLabel, Counter>,
     store_seconds: Seconds<OperationLabel>,
     store_errors: Family<OperationLabel, Counter>,
+    outside: Outside,
     reloads: Family<ResultLabel, Counter>,
     now: Gauges,
 }
@@ -244,6 +254,7 @@ impl Metrics {
             opened: Family::default(),
             store_seconds: Family::new_with_constructor(Histogram::seconds),
             store_errors: Family::default(),
+            outside: Outside::new(),
             reloads: Family::default(),
             now: Gauges::default(),
         };
@@ -312,6 +323,7 @@ impl Metrics {
             self.store_seconds.clone(),
         );
         r.register("store_errors", "What the store did not do", self.store_errors.clone());
+        self.outside.register(r);
         r.register("reloads", "Configurations read on SIGHUP", self.reloads.clone());
     }
 
@@ -347,26 +359,27 @@ impl Metrics {
             }
         }
         if let Some(decision) = &entry.decision {
-            let verdict = match (log.fault, decision.verdict) {
-                (Some("inspection"), _) => "unjudged",
+            let verdict = match decision.verdict {
+                _ if !entry.judged => "unjudged",
                 _ if decision.would.is_some() => "watched",
-                (_, Verdict::Pass) if !decision.marks.is_none() => "mark",
-                (_, Verdict::Pass) => "pass",
-                (_, Verdict::Hold) => "hold",
-                (_, Verdict::Reject) => "reject",
-                (_, Verdict::Delete) => "delete",
+                Verdict::Pass if !decision.marks.is_none() => "mark",
+                Verdict::Pass => "pass",
+                Verdict::Hold => "hold",
+                Verdict::Reject => "reject",
+                Verdict::Delete => "delete",
             };
             let category = decision.category.as_str();
             self.verdicts.get_or_create(&VerdictLabels { direction, verdict, category }).inc();
         }
         for finding in &entry.findings {
-            let known = verdict::detectors::CATALOGUE.iter().find(|d| d.id == finding.detector);
+            let detectors = verdict::detectors::CATALOGUE.iter().map(|d| d.id);
+            let mut known = detectors.chain(engines::KINDS.iter().map(|k| k.as_str()));
             let severity = match finding.severity {
                 verdict::Severity::Note => "note",
                 verdict::Severity::Suspicious => "suspicious",
                 verdict::Severity::Malicious => "malicious",
             };
-            let detector = known.map_or("other", |d| d.id);
+            let detector = known.find(|id| *id == finding.detector).unwrap_or("other");
             self.findings.get_or_create(&FindingLabels { detector, severity }).inc();
         }
         if let Some(kind) = log.fault {
@@ -437,6 +450,11 @@ impl Metrics {
         done
     }
 
+    /// What one scanner answered.
+    pub(crate) fn engine(&self, answer: &engines::Answer) {
+        self.outside.answered(answer);
+    }
+
     pub(crate) fn reloaded(&self, taken: bool) {
         self.reloads.get_or_create(&ResultLabel { result: if taken { "taken" } else { "refused" } }).inc();
     }
@@ -451,7 +469,6 @@ impl Metrics {
     }
 
     fn set(&self, now: &Now) {
-        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.now.journeys.set(count(now.journeys));
         self.now.octets.set(count(now.octets));
         for (of_microsoft, n) in [(true, now.sessions.0), (false, now.sessions.1)] {
@@ -471,11 +488,16 @@ impl Metrics {
                 .get_or_create(&TenantLabel { tenant: tenant.clone() })
                 .set(i64::try_from(*n).unwrap_or(i64::MAX));
         }
+        self.outside.set(now);
         self.now.tenants.set(count(now.tenants));
         self.now.certificate_end.set(now.certificate_end);
         self.now.ready.set(now.ready.into());
         self.now.draining.set(now.draining.into());
     }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn micros(took: Duration) -> u64 {

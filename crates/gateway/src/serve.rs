@@ -4,7 +4,7 @@ use crate::arc::ArcSettings;
 use crate::house::House;
 use crate::live::Live;
 use crate::receive::Session;
-use crate::{limits, release, replies, zone};
+use crate::{limits, release, replies, scan, zone};
 use ipnet::IpNet;
 use smtp::serve_connection;
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +45,11 @@ pub struct Settings {
     pub arc: Option<ArcSettings>,
     /// The operator's own, which he trained.
     pub classifier: Option<Arc<verdict::classifier::Model>>,
+    /// Outside scanners, each asked about every message.
+    pub engines: Vec<engines::EngineSettings>,
+    /// What is known to be bad, and where feeds of it are kept.
+    pub lists: Vec<engines::FeedSettings>,
+    pub lists_dir: std::path::PathBuf,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.
@@ -108,6 +113,9 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
         }
         None => None,
     };
+    if !(house.engines.is_empty() && house.lists.is_empty()) {
+        tasks.push(tokio::spawn(scan::tend(house.clone())));
+    }
     let accepting = tokio::spawn(accept(listener, house.clone()));
     Ok(Running { smtp_address, dns_address, house, accepting, tasks })
 }

@@ -1,4 +1,5 @@
-//! The page that machines read: `/metrics`, `/healthz` (the process lives), `/readyz` (it can do its work). Meant for this
+//! The page that machines read: `/metrics`, `/healthz` (the process lives), `/readyz` (it can do its work),
+//! `/engines` (how outside scanners are). Meant for this
 //! machine or a network of one's own: it asks nobody who he is, and shows labels of tenants and counts, nothing of mail.
 
 use crate::house::House;
@@ -45,6 +46,7 @@ impl Running {
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(ready))
+            .route("/engines", get(scanners))
             .with_state(page);
         self.beside(tokio::spawn(async move {
             if let Err(e) = axum::serve(listener, routes).await {
@@ -73,6 +75,12 @@ async fn ready(State(page): State<Arc<Page>>) -> impl IntoResponse {
         text = format!("{}\n", json!({"ready": true}));
     }
     (code, [(header::CONTENT_TYPE, "application/jsonl")], text)
+}
+
+/// What `posthouse engines` shows.
+async fn scanners(State(page): State<Arc<Page>>) -> axum::Json<engines::Report> {
+    let house = &page.house;
+    axum::Json(engines::Report { engines: house.engines.status(), lists: house.lists.status() })
 }
 
 impl Page {
@@ -113,6 +121,7 @@ impl Page {
     async fn now(&self) -> Now {
         let house = &self.house;
         let label = |id| house.tenants.label(id);
+        let lists = house.lists.status().into_iter();
         // while a disk does not answer, the rest is still worth knowing
         let held = match tokio::time::timeout(limits::READY_WRITE, house.store.held_counts()).await {
             Ok(Ok(counts)) => counts,
@@ -132,6 +141,8 @@ impl Page {
                 .filter_map(|(id, busy, idle)| Some((label(id)?, busy, idle)))
                 .collect(),
             held: held.into_iter().filter_map(|(id, n)| Some((label(id)?, n))).collect(),
+            engines: house.engines.status().into_iter().map(|e| (e.name, e.health.as_str())).collect(),
+            lists: lists.map(|l| (l.name, l.entries, l.good.map_or(0, |at| at.as_second()))).collect(),
             tenants: house.tenants.count(),
             certificate_end: house.live().certificate_end,
             ready: self.failing().await.is_empty(),

@@ -68,6 +68,10 @@ pub enum Command {
         /// Tenant id, label or domain.
         tenant: String,
     },
+    /// How each outside scanner is: as the gateway that serves sees it, or asked from here when none does.
+    ///
+    /// Exit code 0: all answer; 2: one does not; 1: an error.
+    Engines,
     /// Whether every message is accounted for, here and in Microsoft's message trace.
     #[command(subcommand)]
     Ledger(LedgerCommand),

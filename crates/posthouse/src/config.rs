@@ -3,6 +3,8 @@
 //! Every complaint names the file, the line, the key and what is expected there.
 
 mod complaint;
+mod engine;
+mod list;
 mod notify;
 
 pub use complaint::{ConfigError, ConfigErrors};
@@ -45,6 +47,9 @@ pub struct Config {
     pub sending_infrastructure: Option<String>,
     pub watch: control::Rhythm,
     pub notify: Vec<NotifyTarget>,
+    /// Outside scanners.
+    pub engines: Vec<engines::EngineSettings>,
+    pub lists: Vec<engines::FeedSettings>,
     /// Where /metrics, /healthz and /readyz are; `None`: nowhere.
     pub status: Option<SocketAddr>,
     pub log: LogSettings,
@@ -99,6 +104,10 @@ struct File {
     watch: WatchSection,
     #[serde(default)]
     notify: notify::NotifySection,
+    #[serde(default)]
+    engine: Vec<engine::EngineSection>,
+    #[serde(default)]
+    list: Vec<list::ListSection>,
     #[serde(default)]
     status: StatusSection,
     #[serde(default)]
@@ -373,6 +382,8 @@ impl Complaint<'_> {
             microsoft: written.microsoft,
             watch: written.watch.rhythm(),
             notify: self.or(self.notify(written.notify), Vec::new()),
+            engines: self.engines(written.engine),
+            lists: self.lists(written.list),
             status,
             log: LogSettings { format: written.log.format, level: self.level(written.log.level) },
             otlp: self.otlp(written.telemetry.otlp),

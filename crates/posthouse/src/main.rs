@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod directory;
 mod edits;
+mod engine;
 mod fleet;
 mod ledger;
 mod lifecycle;
@@ -85,6 +86,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Plan { tenant, removal } => return lifecycle::plan(&config, &tenant, removal, json).await,
                 Command::Apply { tenant, plan } => return lifecycle::apply(&config, &tenant, &plan, json).await,
                 Command::Watch { tenant } => return lifecycle::watch(&config, &tenant, json).await,
+                Command::Engines => return engine::command(&config, json).await,
                 Command::Status { tenant } => return status::status(&config, &tenant, json).await,
                 Command::Ledger(command) => return ledger::run(&config, command, json).await,
                 Command::Directory { tenant, command } => directory::run(&config, tenant, command, json).await?,

@@ -14,6 +14,9 @@ const FILE: &str = "serve.lock";
 pub struct Running {
     pub pid: u32,
     pub listens: Vec<SocketAddr>,
+    /// Its status page, where it has one.
+    #[serde(default)]
+    pub status: Option<SocketAddr>,
 }
 
 /// Held while serving.
@@ -53,8 +56,8 @@ impl ServeLock {
     }
 
     /// Says where, for `check-config` beside it.
-    pub fn tell(&mut self, listens: Vec<SocketAddr>) -> Result<()> {
-        let running = Running { pid: std::process::id(), listens };
+    pub fn tell(&mut self, listens: Vec<SocketAddr>, status: Option<SocketAddr>) -> Result<()> {
+        let running = Running { pid: std::process::id(), listens, status };
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(&serde_json::to_vec(&running)?)?;

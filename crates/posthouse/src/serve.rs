@@ -62,7 +62,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         Some(listen) => Some(running.serve_status(listen).await?),
         None => None,
     };
-    lock.tell([Some(running.smtp_address), running.dns_address, status].into_iter().flatten().collect())?;
+    lock.tell([Some(running.smtp_address), running.dns_address, status].into_iter().flatten().collect(), status)?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(&config)?, wiring::control_settings(&config)?);

@@ -139,6 +139,10 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
         out.push(format!("  anomaly     {anomaly}"));
     }
     out.extend(entry.findings.iter().flat_map(finding));
+    for engine in &entry.engines {
+        let said = engine.fault.as_deref().map_or_else(|| "answered".to_owned(), safe);
+        out.push(format!("  scanner     {}: {said} ({:.1} ms)", engine.engine, engine.micros as f64 / 1000.0));
+    }
     out.extend(entry.decision.iter().flat_map(decision));
     for edit in &entry.edits {
         out.push(format!("  edit        {}", safe(edit)));

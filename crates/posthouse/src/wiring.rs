@@ -70,6 +70,9 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         budget: config.budget,
         arc: arc_settings(config)?,
         classifier: classifier(config)?.map(Arc::new),
+        engines: config.engines.clone(),
+        lists: config.lists.clone(),
+        lists_dir: config.data_dir.join("lists"),
     })
 }
 

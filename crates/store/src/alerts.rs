@@ -33,6 +33,8 @@ pub enum AlertKind {
     Healed,
     /// The watchdog: the gateway fails, routing is off because of it, or nobody can tell.
     FailOpen,
+    /// An outside scanner does not answer, or does again.
+    Engine,
     /// Sent by `posthouse alerts test`; never in the list.
     Test,
     Other,
@@ -147,10 +149,11 @@ impl Store {
     }
 
     /// What it told of is over.
-    pub async fn end_alert(&self, kind: AlertKind, tenant: TenantId, subject: &str) -> Result<()> {
+    pub async fn end_alert(&self, kind: AlertKind, tenant: impl Into<Option<TenantId>>, subject: &str) -> Result<()> {
+        let tenant = tenant.into().map(|t| t.to_string()).unwrap_or_default();
         sqlx::query("UPDATE alerts SET ended=$4 WHERE kind=$1 AND tenant=$2 AND subject=$3 AND ended IS NULL")
             .bind(to_json(&kind)?)
-            .bind(tenant.to_string())
+            .bind(tenant)
             .bind(subject)
             .bind(now_millis())
             .execute(&self.quick)

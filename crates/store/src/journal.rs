@@ -49,6 +49,14 @@ pub struct StepTime {
     pub micros: u64,
 }
 
+/// What asking an outside scanner took, and why it did not say what is in the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineAnswer {
+    pub engine: String,
+    pub micros: u64,
+    pub fault: Option<String>,
+}
+
 /// The whole story of one journey; its id is the reference that the peer hears.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JourneyEntry {
@@ -71,6 +79,9 @@ pub struct JourneyEntry {
     pub proofs: verdict::Proofs,
     pub anomalies: Vec<String>,
     pub findings: Vec<verdict::Finding>,
+    /// Outside scanners that were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineAnswer>,
     /// The journey of another part of the same message, in which these findings were made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_with: Option<String>,

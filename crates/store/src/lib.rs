@@ -31,7 +31,7 @@ pub use db::Store;
 pub use directory::{Directory, DirectoryCounts, Group, MICROSOFT_365_GROUP, Mailbox, UNCONFIRMED, User};
 pub use directory_sync::{DirectoryPage, GroupChange, SyncKind, SyncState, Told, UserChange};
 pub use held::{Held, HoldReason, NewHold};
-pub use journal::{Ended, JourneyEntry, JourneyFilter, Outcome, Passage, StepTime};
+pub use journal::{Ended, EngineAnswer, JourneyEntry, JourneyFilter, Outcome, Passage, StepTime};
 pub use ledger::{Facts, HeldEvent, HeldStep, Kept};
 pub use lock::TenantLock;
 pub use notices::{Delivery, DeliveryState, Due, Notice, NoticeTarget, Tried};

@@ -70,6 +70,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         bytes: 1,
         proofs: verdict::Proofs::default(),
         anomalies: vec![],
+        engines: vec![],
         findings: vec![],
         judged_with: None,
         judged: true,

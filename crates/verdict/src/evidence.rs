@@ -1,7 +1,7 @@
 //! All that a detector may look at.
 
 use crate::classifier::Model;
-use crate::{Content, Sender};
+use crate::{Content, Lists, Sender};
 use mail::{Envelope, Message, Part};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -113,6 +113,8 @@ pub struct Evidence<'a> {
     /// Who it says it is from, and how far that is proven.
     pub sender: &'a Sender,
     pub history: &'a History,
+    /// What is known to be bad.
+    pub lists: &'a Lists,
     /// Accepted domains of the tenant, lower case.
     pub own_domains: &'a [String],
     /// Display names of the tenant's users in the form of [`crate::detectors::impersonation::normalise`], each with its address.

@@ -81,6 +81,7 @@ impl Saved {
                 proofs: &self.proofs,
                 sender: &sender,
                 history: &History::default(),
+                lists: &crate::Lists::default(),
                 vips: &HashSet::new(),
                 own_domains,
                 people,

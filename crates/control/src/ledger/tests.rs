@@ -354,6 +354,7 @@ async fn journal(dir: &std::path::Path, tries: &[(i64, Outcome)]) -> Store {
             judged: true,
             edits: Vec::new(),
             findings: vec![],
+            engines: vec![],
             decision: None,
             outcome: *outcome,
             reply: String::new(),

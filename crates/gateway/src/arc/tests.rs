@@ -66,6 +66,9 @@ async fn world(pem: &str) -> World {
         binarymime: false,
         arc: Some(key_of(pem, ZONE, "posthouse")),
         classifier: None,
+        engines: vec![],
+        lists: vec![],
+        lists_dir: std::path::PathBuf::new(),
     };
     let house = House::new(settings, store).unwrap();
     let (_, zone) = crate::zone::serve(&house, port).await.unwrap();

@@ -37,7 +37,7 @@ fn filled() -> Metrics {
             summary: "words of a stranger".into(),
             details: Vec::new(),
         };
-        log.entry.findings = vec![finding("eicar"), finding("words of a stranger")];
+        log.entry.findings = vec![finding("eicar"), finding("clamd"), finding("words of a stranger")];
         log.entry.decision = Some(verdict::Decision {
             verdict: verdict::Verdict::Hold,
             category: verdict::Category::Malware,
@@ -62,6 +62,16 @@ fn filled() -> Metrics {
     metrics.return_opened("contoso");
     metrics.store_seconds.get_or_create(&OperationLabel { operation: "journal" }).add(700);
     metrics.store_errors.get_or_create(&OperationLabel { operation: "hold" }).inc();
+    let answer = engines::Answer {
+        engine: "clamd".into(),
+        on_fault: engines::OnFault::Defer,
+        took: Duration::from_millis(3),
+        findings: Vec::new(),
+        fault: None,
+    };
+    metrics.engine(&answer);
+    let resting = engines::Fault::Resting { since: jiff::Timestamp::UNIX_EPOCH, why: "words of a stranger".into() };
+    metrics.engine(&engines::Answer { fault: Some(resting), ..answer });
     metrics.reloaded(true);
     metrics
 }
@@ -73,6 +83,8 @@ fn page() -> String {
         sessions: (3, 1),
         returns: vec![("contoso".into(), 1, 2)],
         held: vec![("contoso".into(), 5)],
+        engines: vec![("clamd".into(), "failing")],
+        lists: vec![("phishing".into(), 1234, 1_700_000_000)],
         tenants: 1,
         certificate_end: 1_900_000_000,
         ready: true,

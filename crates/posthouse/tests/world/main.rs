@@ -9,6 +9,7 @@ mod harness;
 mod bad_mail;
 mod directory;
 mod edits;
+mod engines;
 mod kills;
 mod ledger;
 mod lifecycle;

@@ -206,6 +206,7 @@ mod tests {
                 proofs: &crate::Proofs::default(),
                 sender: &crate::Sender::of(&message, &envelope, &crate::Proofs::default()),
                 history: &crate::History::default(),
+                lists: &crate::Lists::default(),
                 vips: &Default::default(),
                 own_domains: &[],
                 people: &std::collections::HashMap::new(),

@@ -74,6 +74,7 @@ mod tests {
                 proofs: &crate::Proofs::default(),
                 sender: &crate::Sender::default(),
                 history: &crate::History::default(),
+                lists: &crate::Lists::default(),
                 vips: &std::collections::HashSet::new(),
                 own_domains: &[],
                 people: &std::collections::HashMap::new(),

@@ -30,6 +30,8 @@ pub mod html_smuggling;
 pub mod image_only;
 pub mod impersonation;
 pub mod link_mismatch;
+pub mod listed_file;
+pub mod listed_url;
 pub mod look_alike_domain;
 pub mod lying_archive;
 pub mod macro_dropper;
@@ -71,6 +73,8 @@ pub struct Detector {
 
 pub const CATALOGUE: &[Detector] = &[
     eicar::DETECTOR,
+    listed_url::DETECTOR,
+    listed_file::DETECTOR,
     dangerous_attachment::DETECTOR,
     disguised_attachment::DETECTOR,
     macro_dropper::DETECTOR,
@@ -160,6 +164,20 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page(), "run with UPDATE_EXPECT=1");
     }
 
+    /// What the cases' listed things stand on.
+    fn lists() -> crate::Lists {
+        use crate::{List, Listing};
+        let hosts = ["listed.example", "forms.example/listed"].into_iter();
+        // printf 'listed by its hash\r\n' | sha256sum
+        let files = ["247df0e3de388a8805593dab69dfb1b869f05fa7db76126e31a8a345c6bb7484"].into_iter();
+        let lists = [
+            List::of("hosts", Listing::Urls, Severity::Malicious, hosts),
+            List::of("weak", Listing::Urls, Severity::Note, ["weak.example"].into_iter()),
+            List::of("files", Listing::Files, Severity::Malicious, files),
+        ];
+        crate::Lists(lists.into_iter().map(std::sync::Arc::new).collect())
+    }
+
     /// What is known of a case beside its message, in evidence.json; without it From is proven, and nothing known of before.
     #[derive(Default, serde::Deserialize)]
     #[serde(default, deny_unknown_fields)]
@@ -209,6 +227,7 @@ mod tests {
                     proofs: &proofs,
                     sender: &crate::Sender::of(&message, &envelope, &proofs),
                     history: &given.history,
+                    lists: &lists(),
                     own_domains: &own,
                     people: &people,
                     vips: &vips,
