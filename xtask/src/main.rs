@@ -20,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench loss [--quick] [--seed N] [--one-by-one]  nothing is lost under kills, full disks and broken connections
   bench detect --phish DIR --ham DIR [--ham DIR…] [--spam DIR] [--sample N] [--write] [--json]
                                                what is caught at which price, beside SpamAssassin and Rspamd
+  bench edits --mail DIR                       real mail before and after edits, as two other parsers read it
   bench conformance                            the published suites of docs/standards.md
   fuzz [parse|edit|server|message|client] [--seconds N] [--seed N]
                                                properties of parsers and sessions on random cases; without a name each
@@ -81,11 +82,26 @@ fn bench(args: &[String]) -> Result<(), String> {
         {
             measured(name, more, args)
         }
+        Some((name, args)) if name == "edits" => {
+            let [_, folder] =
+                args.iter().position(|a| a == "--mail").and_then(|at| args.get(at..at + 2)).unwrap_or(&[])
+            else {
+                return Err("say where the mail is: cargo xtask bench edits --mail DIR, a folder of .eml files".into());
+            };
+            have_dkimpy()?;
+            let test = ["test", CARGO_FLAG, "--package", "mail", "--test", "real_mail", "--", "--nocapture"];
+            run(Command::new(env!("CARGO")).args(test).env("POSTHOUSE_CORPUS", absolute(folder)?))
+        }
         Some((name, _)) if name == "conformance" => {
             cargo(&["test", CARGO_FLAG, "--package", "gateway", "--test", "conformance", "--", "--nocapture"], &[])
         }
         _ => journey(args),
     }
+}
+
+/// Tests run in the folder of their package.
+fn absolute(folder: &str) -> Result<std::path::PathBuf, String> {
+    std::fs::canonicalize(folder).map_err(|e| format!("{folder}: {e}"))
 }
 
 /// Those of `crates/bench`, which measures the release binary from outside.
