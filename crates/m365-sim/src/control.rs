@@ -1,7 +1,9 @@
 //! The control door: plain HTTP on loopback, for scenarios. `GET /` tells what it can do.
 
+mod mail;
 mod tenants;
 
+use crate::habits::People;
 use crate::people;
 use crate::transport::{InternetMail, Transport};
 use crate::world::{Fault, State as WorldState, StoredMessage, Tenant, World};
@@ -26,6 +28,7 @@ struct Door {
     world: World,
     transport: Transport,
     graph: crate::graph::Door,
+    people: People,
     endpoints: Value,
 }
 
@@ -44,12 +47,13 @@ pub async fn serve(
     world: World,
     transport: Transport,
     graph: crate::graph::Door,
+    people: People,
     endpoints: Value,
     listen: SocketAddr,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let router = router(Door { world, transport, graph, endpoints });
+    let router = router(Door { world, transport, graph, people, endpoints });
     tokio::spawn(async move {
         if let Err(e) = axum::serve(listener, router).await {
             tracing::error!(error = %e, "the control door closed");
@@ -59,7 +63,7 @@ pub async fn serve(
 }
 
 fn router(door: Door) -> Router {
-    Router::new()
+    mail::routes(Router::new())
         .route("/", get(index))
         .route("/endpoints", get(async |State(d): State<Door>| Json(d.endpoints)))
         .route("/submit", post(submit))
@@ -115,11 +119,11 @@ fn router(door: Door) -> Router {
 }
 
 async fn index() -> Json<Value> {
-    Json(json!({
+    let mut all = json!({
         "GET /endpoints": "what the ready file says",
         "POST /submit": {"tenant": "id or domain", "from": "user@domain", "to": ["someone@domain"], "raw": "whole message (or raw_base64)"},
         "POST /internet/send": {"from": "pat@acme.example", "to": ["user@domain"], "raw": "…", "source_ip": "127.0.10.1?", "client_ip": "any address that the MX shall see?", "sign": "bool?", "smtputf8": false, "helo": "?", "notify": "?", "starttls": true},
-        "GET /mailbox?address=": "messages of a tenant's mailbox, raw_base64",
+        "GET /mailbox?address=": "messages of a tenant's mailbox, raw_base64; with &sent also sent ones, with &all everything",
         "GET /external?address=": "messages of an outside mailbox",
         "DELETE /mailboxes": "empties every mailbox of the world",
         "GET /trace?message_id=&tenant=": "message trace",
@@ -143,7 +147,11 @@ async fn index() -> Json<Value> {
         "POST /tenants/{id}/groups": {"name": "Sales", "new_name": "?", "mail": "?", "kind": "distribution|security|mail_security|unified", "add": ["upn or group name"], "remove": []},
         "DELETE /tenants/{id}/groups": {"name": "Sales"},
         "GET /tenants/{id}/delta": "every page of delta queries that was handed out",
-    }))
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, mail::index()) {
+        all.extend(more);
+    }
+    Json(all)
 }
 
 struct Body(Map<String, Value>);
@@ -237,9 +245,8 @@ async fn internet_send(State(d): State<Door>, bytes: Bytes) -> Answer {
 }
 
 fn show(folder: &str, m: &StoredMessage) -> Value {
-    let parsed = mail_parser::MessageParser::default().parse_headers(&m.raw[..]);
-    let subject = parsed.as_ref().and_then(|p| p.subject().map(str::to_owned));
-    json!({"id": m.id, "received": m.received, "sender": m.sender, "recipient": m.recipient, "message_id": m.message_id, "subject": subject, "folder": folder, "raw_base64": STANDARD.encode(&m.raw)})
+    let subject = &m.mime.digest().subject;
+    json!({"id": m.id, "received": m.received, "sender": m.sender, "recipient": m.recipient, "message_id": m.message_id, "subject": subject, "folder": folder, "raw_base64": STANDARD.encode(m.mime.raw())})
 }
 
 fn address_of(query: &HashMap<String, String>) -> Result<String, Wrong> {
@@ -257,14 +264,7 @@ async fn mailbox(State(d): State<Door>, Query(query): Query<HashMap<String, Stri
         .iter()
         .find_map(|t| t.user_by_address(&address).and_then(|u| u.addresses.first()).and_then(|a| t.mailboxes.get(a)));
     let mailbox = found.ok_or_else(|| Wrong(format!("query `address`: no mailbox is called {address}")))?;
-    let folders = [("inbox", &mailbox.inbox), ("junkemail", &mailbox.junk), ("sentitems", &mailbox.sent)];
-    Ok(Json(
-        folders
-            .iter()
-            .filter(|(name, _)| *name != "sentitems" || query.contains_key("sent"))
-            .flat_map(|(name, list)| list.iter().map(|m| show(name, m)))
-            .collect(),
-    ))
+    Ok(Json(mail::shown(mailbox, &query)))
 }
 
 async fn external(State(d): State<Door>, Query(query): Query<HashMap<String, String>>) -> Answer {
@@ -277,7 +277,7 @@ async fn external(State(d): State<Door>, Query(query): Query<HashMap<String, Str
 async fn empty_mailboxes(State(d): State<Door>) -> Json<Value> {
     let mut state = d.world.state();
     for mailbox in state.tenants.iter_mut().flat_map(|t| t.mailboxes.values_mut()) {
-        *mailbox = Default::default();
+        mailbox.empty();
     }
     for domain in &mut state.external {
         domain.mailboxes.clear();

@@ -1,7 +1,8 @@
 //! Many people at once: fifty thousand mailboxes and thousands of groups, the same ones in every run.
 
+use crate::mailbox::Mailbox;
 use crate::seed::stable_id;
-use crate::world::{Group, Mailbox, Tenant, User};
+use crate::world::{Group, Tenant, User};
 use uuid::Uuid;
 
 const FIRST: [&str; 16] = [
@@ -47,7 +48,7 @@ impl Crowd {
         for user in (0..self.users).map(|n| person(t.id, n, &domain)) {
             people.push(user.id);
             if t.users.by_id(user.id).is_none() {
-                t.mailboxes.insert(user.upn.clone(), Mailbox::default());
+                t.mailboxes.insert(user.upn.clone(), Mailbox::new(t.id, user.id, t.hub.clone()));
                 t.users.push(user);
             }
         }

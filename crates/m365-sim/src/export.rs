@@ -38,6 +38,13 @@ fn whole(t: &Tenant) -> Value {
             "managementRoles": by_name(&settings.rbac.roles),
             "managementRoleAssignments": by_name(&settings.rbac.assignments),
             "servicePrincipals": by_name(&settings.rbac.service_principals),
+            "managementScopes": by_name(&settings.rbac.scopes),
+            "applicationAccessPolicies": by_name(&settings.access_policies),
+        },
+        // empty: no application can open a mailbox
+        "mail": {
+            "permissions": crate::graph::access::mail_permissions(t),
+            "subscriptions": by_key(t.subscriptions.iter().map(subscription).collect(), "id"),
         },
         "entra": {
             "domains": by_key(t.domains.iter().map(|d| json!({"id": d.id, "isVerified": d.is_verified, "isDefault": d.is_default, "isInitial": d.is_initial, "supportedServices": d.supported_services})).collect(), "id"),
@@ -50,6 +57,11 @@ fn whole(t: &Tenant) -> Value {
             "groups": by_key(t.groups.iter().map(|g| json!({"id": g.id, "displayName": g.display_name, "mail": g.mail, "kind": g.kind, "members": ids(&g.members)})).collect(), "id"),
         },
     })
+}
+
+/// Without its end, which renewals move.
+fn subscription(s: &crate::notify::Subscription) -> Value {
+    json!({"id": s.id, "applicationId": s.app_id, "resource": s.resource, "changeType": s.changes, "notificationUrl": s.notification_url, "lifecycleNotificationUrl": s.lifecycle_url, "includeResourceData": s.is_rich()})
 }
 
 fn plain(object: &Row) -> Value {

@@ -21,5 +21,13 @@ pub const TRACES_MAX: usize = 100;
 pub const TRACES_WINDOW_SECS: i64 = 300;
 /// Entries of one IP list of the connection filter (Set-HostedConnectionFilterPolicy page).
 pub const FILTER_ENTRIES_MAX: usize = 1273;
+/// What left the folders of one mailbox, remembered for delta queries: more than a scenario moves in one mailbox.
+pub const GONE_MAX: usize = 50_000;
+/// Notifications that `GET /notifications` still shows.
+pub const NOTICES_MAX: usize = 50_000;
+/// Requests in one `$batch` (Graph JSON batching page).
+pub const BATCH_MAX: usize = 20;
+/// Active subscriptions of one mailbox over all applications (wire.md 6).
+pub const MAILBOX_SUBSCRIPTIONS_MAX: usize = 1000;
 /// People and groups that one seeding adds: more than the largest tenant that a scenario needs, within memory.
 pub const SEED_MAX: u64 = 200_000;

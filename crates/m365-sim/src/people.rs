@@ -1,7 +1,8 @@
 //! People and groups that a scenario puts in, changes or takes out one by one through the control door; as an
 //! administrator would in the portal, without signing in.
 
-use crate::world::{Group, Mailbox, Tenant, User};
+use crate::mailbox::Mailbox;
+use crate::world::{Group, Tenant, User};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -18,8 +19,9 @@ pub fn put_user(t: &mut Tenant, body: &Value) -> Result<Value, String> {
     let position = match t.users.iter().position(|u| u.upn == upn) {
         Some(position) => position,
         None => {
+            let id = Uuid::new_v4();
             t.users.push(User {
-                id: Uuid::new_v4(),
+                id,
                 upn: upn.clone(),
                 display_name: upn.clone(),
                 password: String::new(),
@@ -27,7 +29,7 @@ pub fn put_user(t: &mut Tenant, body: &Value) -> Result<Value, String> {
                 enabled: true,
                 mailbox_type: "UserMailbox".into(),
             });
-            t.mailboxes.insert(upn, Mailbox::default());
+            t.mailboxes.insert(upn, Mailbox::new(t.id, id, t.hub.clone()));
             t.users.len() - 1
         }
     };
@@ -57,12 +59,9 @@ pub fn put_user(t: &mut Tenant, body: &Value) -> Result<Value, String> {
 
 /// Takes a user out, of every group too.
 pub fn remove_user(t: &mut Tenant, upn: &str) -> Result<Value, String> {
-    let position = t.users.iter().position(|u| u.upn.eq_ignore_ascii_case(upn)).ok_or("no user is called so")?;
-    let user = t.users.remove(position);
-    t.groups.iter_mut().for_each(|g| g.members.retain(|m| *m != user.id));
-    t.directory_roles.iter_mut().for_each(|r| r.members.retain(|(m, _)| *m != user.id));
-    user.addresses.first().map(|address| t.mailboxes.remove(address));
-    Ok(json!({"id": user.id}))
+    let user = t.users.iter().find(|u| u.upn.eq_ignore_ascii_case(upn)).map(|u| u.id).ok_or("no user is called so")?;
+    t.soft_delete(user);
+    Ok(json!({"id": user}))
 }
 
 /// Puts a group in, or changes the one of that `name`: `new_name`, `mail`, `kind`, `add` and `remove` (UPNs of users,

@@ -1,9 +1,10 @@
 //! Who lives in the world when it begins.
 
 use crate::entra::{ACTIVITY, EXCHANGE, GLOBAL_ADMINISTRATOR, GRAPH, GRAPH_CLI};
+use crate::mailbox::Mailbox;
 use crate::server::{Options, SignIn, TenantEndpoint};
 use crate::world::{
-    AcceptedDomain, DirectoryRole, Domain, ExternalDomain, Group, Mailbox, ServicePrincipal, Tenant, User, World,
+    AcceptedDomain, DirectoryRole, Domain, ExternalDomain, Group, ServicePrincipal, Tenant, User, World,
 };
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -186,6 +187,8 @@ fn first_party(seed: &TenantSeed) -> Vec<ServicePrincipal> {
         ("7ab1d382-f21e-4acd-a863-ba3e13f7da61", "Directory.Read.All"),
         ("19dbc75e-c2e2-444c-a770-ec69d8559fc7", "Directory.ReadWrite.All"),
         ("810c84a8-4a9e-49e6-bf7d-12d183f40d01", "Mail.Read"),
+        ("6be147d2-ea4f-4b5a-a3fa-3eab6f3c140a", "Mail.ReadBasic"),
+        ("693c5e45-0940-467d-9b8a-1022fb9d42ef", "Mail.ReadBasic.All"),
         ("e2a3a72e-5f79-4c64-b1b1-878b674786c9", "Mail.ReadWrite"),
         ("b633e1c5-b582-4048-a93e-9f11b44c7e96", "Mail.Send"),
         ("40f97065-369a-49f4-947c-6a255697ae91", "MailboxSettings.Read"),
@@ -295,13 +298,19 @@ fn tenant(world: &World, seed: &TenantSeed) -> (Tenant, TenantEndpoint) {
         admin: SignIn { user: admin.upn.clone(), username: admin.upn.clone(), password: PASSWORD.into() },
         user: SignIn { user: ordinary.upn.clone(), username: ordinary.upn, password: PASSWORD.into() },
     };
+    let mailbox = |u: &User| Mailbox::new(seed.id, u.id, world.hub.clone());
     let tenant = Tenant {
         id: seed.id,
         display_name: seed.name.into(),
         initial_domain: seed.initial.into(),
         domains: names.iter().map(domain).collect(),
         groups: groups(seed, &users).into(),
-        mailboxes: users.iter().filter_map(|u| Some((u.addresses.first()?.clone(), Mailbox::default()))).collect(),
+        mailboxes: users.iter().filter_map(|u| Some((u.addresses.first()?.clone(), mailbox(u)))).collect(),
+        hub: world.hub.clone(),
+        habits: None,
+        soft_deleted: Vec::new(),
+        subscriptions: Vec::new(),
+        subscriptions_gone: Vec::new(),
         users: users.into(),
         applications: Vec::new(),
         service_principals: first_party(seed),

@@ -1,6 +1,8 @@
 //! Starts the world and opens its doors: four HTTPS origins, SMTP, DNS, the control door.
 
 use crate::dns::Dns;
+use crate::habits::People;
+use crate::notify::Notifier;
 use crate::transport::Transport;
 use crate::world::World;
 use crate::{clock::Clock, pki::Pki, seed};
@@ -23,6 +25,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub enum SimError {
     #[error("certificates of the simulated world: {0}")]
     Pki(#[from] crate::pki::PkiError),
+    #[error("client of the webhooks: {0}")]
+    Webhooks(reqwest::Error),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }
@@ -97,7 +101,7 @@ pub struct Simulator {
 
 impl Simulator {
     pub async fn start(options: Options) -> Result<Simulator, SimError> {
-        let world = World::new(Clock::default(), Pki::new()?);
+        let (world, mut events) = World::new(Clock::default(), Pki::new()?);
         let tenants = seed::plant(&world, &options);
         let io = |what: &str| {
             let what = what.to_owned();
@@ -125,7 +129,17 @@ impl Simulator {
             bases.push(format!("https://localhost:{}", listener.local_addr().map_err(io(what))?.port()));
             listeners.push(listener);
         }
-        let graph = crate::graph::Door::new(world.clone(), &bases[1], dns.address());
+        let notifier = Notifier::start(world.clone(), dns.address()).map_err(SimError::Webhooks)?;
+        let people = People { world: world.clone(), transport: transport.clone() };
+        let at_work = people.clone();
+        let graph =
+            crate::graph::Door::new(world.clone(), &bases[1], dns.address(), transport.clone(), notifier.clone());
+        doors.push(tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                notifier.take(&event);
+                at_work.take(&event);
+            }
+        }));
         let routers = [
             crate::entra::router(world.clone(), &bases[0]),
             crate::graph::router(graph.clone()),
@@ -148,8 +162,9 @@ impl Simulator {
             tenants,
         };
         let shown = serde_json::to_value(&endpoints).unwrap_or_default();
-        let control =
-            crate::control::serve(world.clone(), transport, graph, shown, at(0)).await.map_err(io("control door"))?;
+        let control = crate::control::serve(world.clone(), transport, graph, people, shown, at(0))
+            .await
+            .map_err(io("control door"))?;
         endpoints.control = format!("http://{control}");
         Ok(Simulator { endpoints, world, doors })
     }

@@ -123,6 +123,64 @@ switches! {
     resubmit_hours: i64 = 12;
     /// Q57 what comes back through a connector is taken with 250 and disappears: no mailbox has it, nor the trace.
     lose_returned: bool = false;
+    /// Q60 DELETE of a message moves it to `deleteditems` or straight to `recoverableitems`.
+    graph_delete_to: String = "deleteditems".into();
+    /// Q61 the folder Purges is `hidden`, `readable`, or its items are `movable` as well.
+    graph_purges: String = "readable".into();
+    /// Q62 milliseconds that a request at a mailbox takes, counted among those under way.
+    mail_request_ms: u64 = 0;
+    /// Q62 requests of one application at one mailbox at the same time …
+    mailbox_concurrency_max: usize = 4;
+    /// Q62 … and within ten minutes; more are refused with 429 …
+    mailbox_requests_max: usize = 10_000;
+    /// Q62 … and so many seconds in Retry-After when there are too many at once.
+    mailbox_retry_after_secs: i64 = 1;
+    /// Q63 permanentDelete is there (it is in the global cloud only).
+    permanent_delete: bool = true;
+    /// Q63 permanentDelete in a mailbox on hold: `keep` (in Purges) or `refuse`.
+    hold_permanent_delete: String = "keep".into();
+    /// Q64 seconds until an access policy or a role of Exchange for an application is effective (30 minutes to 2 hours).
+    mail_access_delay_secs: i64 = 0;
+    /// Q65 life of a delta token of messages or folders in seconds; 0: they end only when a scenario says so.
+    mail_delta_token_ttl_secs: i64 = 0;
+    /// Q65 tokens issued up to then (milliseconds since 1970) are answered with 410.
+    mail_delta_tokens_void_until: i64 = -1;
+    /// Q65 code of that 410: `SyncStateNotFound` or `resyncRequired`.
+    mail_delta_gone_code: String = "SyncStateNotFound".into();
+    /// Q65 messages on a page of a delta query unless the client says otherwise.
+    mail_delta_page_size: usize = 10;
+    /// Q66 requests of one $batch that run at the same time at one mailbox.
+    batch_parallel: usize = 4;
+    /// Q67 share (0 to 1) of notifications that never come …
+    notification_drops: f64 = 0.0;
+    /// Q67 … and whether a lifecycle notification `missed` says so …
+    notification_drops_told: bool = true;
+    /// Q67 … share that comes twice …
+    notification_duplicates: f64 = 0.0;
+    /// Q67 … milliseconds that each takes …
+    notification_delay_ms: i64 = 0;
+    /// Q67 … share that takes longer …
+    notification_late: f64 = 0.0;
+    /// Q67 … by so many milliseconds.
+    notification_late_ms: i64 = 60_000;
+    /// Q68 seconds until a notification is tried again, the last one repeating …
+    notification_retry_secs: Vec<i64> = vec![10, 30, 60, 120, 300, 600];
+    /// Q68 … and after which it is given up.
+    notification_give_up_secs: i64 = 4 * 3600;
+    /// Q68 milliseconds in which a webhook has to answer (older pages: 10000).
+    webhook_answer_ms: u64 = 3000;
+    /// Q69 seconds by which notifications to a slow endpoint are put off (older pages: 600).
+    webhook_slow_delay_secs: i64 = 10;
+    /// Q70 longest life of a subscription to messages in minutes (older pages: 4230) …
+    subscription_minutes_max: i64 = 10_080;
+    /// Q70 … and of one with resource data.
+    subscription_rich_minutes_max: i64 = 1440;
+    /// Q71 seconds after an unanswered reauthorizationRequired from which notifications are lost.
+    reauthorization_grace_secs: i64 = 3600;
+    /// Not a behaviour of Microsoft: no webhook can be reached.
+    webhooks_down: bool = false;
+    /// Not a behaviour of Microsoft: webhooks may be http.
+    webhook_plain_http: bool = false;
     /// Not a behaviour of Microsoft: keep a copy of all that crosses the wire to and from gateways.
     record_wire: bool = false;
 }

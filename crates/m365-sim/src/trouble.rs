@@ -97,6 +97,17 @@ impl Trouble {
         }
     }
 
+    /// Status and seconds to wait for a request inside a `$batch`, which is never left without an answer.
+    pub async fn inner(&self) -> (u16, Option<u64>) {
+        tokio::time::sleep(self.delay).await;
+        let status = match self.kind {
+            Kind::Status(status) => status,
+            Kind::Silence => 504,
+            Kind::TooManyAtOnce | Kind::TransientException => 503,
+        };
+        (status, self.retry_after)
+    }
+
     /// The answer in the form of the door's service; `publisher` is whom a throttled activity request names.
     pub async fn answer(&self, door: &str, method: &str, publisher: Option<&str>) -> Response {
         tokio::time::sleep(self.delay).await;

@@ -2,11 +2,13 @@
 //!
 //! The HTTP doors read and change it, the transport reads it. Nothing here talks to a socket.
 
+use crate::mailbox::{Event, Hub, Mailbox, Mime};
 use crate::{audit::AuditRecord, clock::Clock, pki::Pki, roll::Roll, switches::Switches};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 /// The shared handle; clone freely.
@@ -14,12 +16,16 @@ use uuid::Uuid;
 pub struct World {
     pub clock: Clock,
     pub pki: Arc<Pki>,
+    /// Where mailboxes tell what happened in them.
+    pub hub: Hub,
     state: Arc<Mutex<State>>,
 }
 
 impl World {
-    pub fn new(clock: Clock, pki: Pki) -> World {
-        World { clock, pki: Arc::new(pki), state: Arc::default() }
+    /// A world, and what happens in its mailboxes.
+    pub fn new(clock: Clock, pki: Pki) -> (World, UnboundedReceiver<Event>) {
+        let (sender, events) = unbounded_channel();
+        (World { clock, pki: Arc::new(pki), hub: Hub::new(sender), state: Arc::default() }, events)
     }
     /// The state; never hold this across an await.
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -47,6 +53,10 @@ pub struct State {
     pub faults: Vec<Fault>,
     /// Requests at each HTTP door while there is weather (Q37, Q38).
     pub requests: BTreeMap<&'static str, u64>,
+    /// Requests of applications at mailboxes (wire.md 2.5).
+    pub meters: crate::graph::meter::Meters,
+    /// Notifications that were sent, tried or given up, oldest first.
+    pub notices: std::collections::VecDeque<Value>,
 }
 
 impl State {
@@ -90,6 +100,14 @@ pub struct Tenant {
     /// The rest of what cmdlets manage: filter lists, journaling, auditing, roles.
     pub settings: crate::exchange::Settings,
     pub mailboxes: BTreeMap<String, Mailbox>,
+    pub hub: Hub,
+    /// How its people are with mail; `None`: they do nothing of themselves.
+    pub habits: Option<crate::habits::Habits>,
+    /// Users that were deleted and can come back, with their mailboxes.
+    pub soft_deleted: Vec<(User, Option<Mailbox>)>,
+    pub subscriptions: Vec<crate::notify::Subscription>,
+    /// Those that Graph removed, for what is still to be told of them.
+    pub subscriptions_gone: Vec<crate::notify::Subscription>,
     pub audit: Vec<AuditRecord>,
     /// DKIM keys by domain: PKCS#8 DER (selector is `selector1`); the public half stands in the simulator's DNS.
     pub dkim_keys: BTreeMap<String, Vec<u8>>,
@@ -116,6 +134,31 @@ impl Tenant {
     /// The user that has `address` as UPN or proxy address.
     pub fn user_by_address(&self, address: &str) -> Option<&User> {
         self.users.by_name(address)
+    }
+    /// The mailbox of whoever has that address.
+    pub fn mailbox_mut(&mut self, address: &str) -> Option<&mut Mailbox> {
+        let user = self.users.by_name(address).filter(|u| !u.mailbox_type.is_empty())?;
+        let (primary, id) = (user.addresses.first()?.clone(), user.id);
+        let new = || Mailbox::new(self.id, id, self.hub.clone());
+        Some(self.mailboxes.entry(primary).or_insert_with(new))
+    }
+    /// Takes a user out of the directory; the mailbox stays with it until it comes back.
+    pub fn soft_delete(&mut self, id: Uuid) -> Option<User> {
+        let user = self.users.remove(self.users.at(id)?);
+        self.groups.iter_mut().for_each(|g| g.members.retain(|m| *m != id));
+        self.directory_roles.iter_mut().for_each(|r| r.members.retain(|(m, _)| *m != id));
+        let mailbox = user.addresses.first().and_then(|address| self.mailboxes.remove(address));
+        self.soft_deleted.push((user.clone(), mailbox));
+        Some(user)
+    }
+    pub fn restore(&mut self, id: Uuid) -> Option<User> {
+        let n = self.soft_deleted.iter().position(|(u, _)| u.id == id)?;
+        let (user, mailbox) = self.soft_deleted.remove(n);
+        if let (Some(mailbox), Some(address)) = (mailbox, user.addresses.first()) {
+            self.mailboxes.insert(address.clone(), mailbox);
+        }
+        self.users.push(user.clone());
+        Some(user)
     }
     pub fn group_by_address(&self, address: &str) -> Option<&Group> {
         self.groups.by_name(address)
@@ -246,14 +289,7 @@ pub struct DirectoryRole {
     pub members: Vec<(Uuid, i64)>,
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Mailbox {
-    pub inbox: Vec<StoredMessage>,
-    pub junk: Vec<StoredMessage>,
-    pub sent: Vec<StoredMessage>,
-}
-
-/// A delivered message, byte for byte as it was put into the mailbox.
+/// A delivered message, byte for byte as it was put into the mailbox; the bytes are kept once for all who have it.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
     pub id: String,
@@ -261,7 +297,7 @@ pub struct StoredMessage {
     pub sender: String,
     pub recipient: String,
     pub message_id: String,
-    pub raw: Vec<u8>,
+    pub mime: Arc<Mime>,
 }
 
 /// A domain of the outside world with mailboxes of its own, sending from `address`.

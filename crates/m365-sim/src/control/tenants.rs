@@ -71,9 +71,12 @@ pub async fn graph(State(d): State<Door>, Path(tenant): Path<String>, bytes: Byt
     let path = if path.starts_with("/v1.0/") { path } else { format!("/v1.0/{}", path.trim_start_matches('/')) };
     let uri: Uri = path.parse().map_err(|_| Wrong(format!("field `path`: {path} is not a path of Graph")))?;
     let sent = body.0.get("body").filter(|b| !b.is_null()).map(|b| b.to_string().into_bytes()).unwrap_or_default();
-    match graph::carry_out(&d.graph, caller, method, &uri, "", &sent).await {
+    let prefer = body.text("prefer").unwrap_or_default();
+    let content_type = "application/json".to_owned();
+    let asked = graph::Asked { method, uri: &uri, prefer, if_match: None, content_type, body: &sent };
+    match graph::carry_out(&d.graph, caller, asked).await {
         Ok(Finished { body: graph::Body::Json(answer), .. }) => Ok(Json(answer)),
-        Ok(Finished { body: graph::Body::Text(text), .. }) => {
+        Ok(Finished { body: graph::Body::Text(text) | graph::Body::Bytes(_, text), .. }) => {
             Ok(Json(String::from_utf8_lossy(&text).into_owned().into()))
         }
         Ok(Finished { body: graph::Body::None, .. }) => Ok(Json(json!({}))),

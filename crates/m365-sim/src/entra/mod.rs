@@ -5,6 +5,7 @@ pub mod errors;
 mod pages;
 mod sessions;
 mod tokens;
+pub use tokens::mint;
 
 use crate::world::World;
 use axum::Router;

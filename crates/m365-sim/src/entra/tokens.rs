@@ -212,7 +212,7 @@ fn base_claims(audience: &str, tenant: Uuid, now: i64) -> Value {
     json!({"aud": audience, "iss": format!("https://sts.windows.net/{tenant}/"), "iat": now, "nbf": now, "exp": now + TOKEN_SECS + 1, "aio": opaque(""), "rh": "0.", "tid": tenant.to_string(), "uti": Uuid::new_v4().simple().to_string(), "ver": "1.0"})
 }
 
-fn mint(world: &World, claims: &Value) -> String {
+pub fn mint(world: &World, claims: &Value) -> String {
     let key = &world.pki.token_key;
     let mut header = Header::new(Algorithm::RS256);
     header.kid = Some(key.kid.clone());

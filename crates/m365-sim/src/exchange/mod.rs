@@ -4,11 +4,13 @@ mod answer;
 mod errors;
 mod filters;
 mod objects;
+mod opath;
 pub mod parameters;
 pub mod rbac;
 mod roles;
 mod rules;
 mod run;
+pub mod scopes;
 mod settings;
 mod trace;
 

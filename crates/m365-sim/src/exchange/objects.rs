@@ -311,7 +311,7 @@ fn show_group(g: &crate::world::Group) -> Map<String, Value> {
         _ => "MailUniversalDistributionGroup",
     };
     row(
-        json!({"DisplayName": g.display_name, "Name": g.display_name, "Identity": g.display_name, "Guid": g.id, "ExternalDirectoryObjectId": g.id, "PrimarySmtpAddress": g.mail, "RecipientType": kind, "RecipientTypeDetails": kind, "EmailAddresses": g.mail.iter().map(|m| format!("SMTP:{m}")).collect::<Vec<_>>(), "ReportToOriginatorEnabled": true}),
+        json!({"DisplayName": g.display_name, "Name": g.display_name, "Identity": g.display_name, "DistinguishedName": super::scopes::dn(g), "Guid": g.id, "ExternalDirectoryObjectId": g.id, "PrimarySmtpAddress": g.mail, "RecipientType": kind, "RecipientTypeDetails": kind, "EmailAddresses": g.mail.iter().map(|m| format!("SMTP:{m}")).collect::<Vec<_>>(), "ReportToOriginatorEnabled": true}),
     )
 }
 

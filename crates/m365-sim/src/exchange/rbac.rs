@@ -24,6 +24,8 @@ pub struct Rbac {
     /// Made here; the built-in ones are a table.
     pub roles: Vec<Row>,
     pub assignments: Vec<Row>,
+    /// Management scopes.
+    pub scopes: Vec<Row>,
 }
 
 impl Rbac {
@@ -35,7 +37,8 @@ impl Rbac {
                 json!({"Name": group, "Identity": group, "Guid": stable_id(tenant, group), "DisplayName": "", "Description": "", "ManagedBy": [], "RoleGroupType": "Standard", "IsValid": true, "_builtin": true, "_members": []}),
             ));
             let of_group: Vec<&str> = match of_group {
-                [] => roles::ROLES.iter().map(|(name, _)| *name).collect(),
+                // those for applications are assigned to nobody else
+                [] => roles::ROLES.iter().map(|(name, _)| *name).filter(|n| !n.starts_with("Application ")).collect(),
                 some => some.to_vec(),
             };
             for role in of_group {
@@ -128,7 +131,7 @@ pub fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Opt
         "Remove-ManagementRole" => remove_role(t, p),
         "Get-ManagementRoleEntry" => get_entries(t, p),
         "Remove-ManagementRoleEntry" => remove_entry(t, p),
-        "New-ManagementRoleAssignment" => new_assignment(t, p),
+        "New-ManagementRoleAssignment" => new_assignment(t, p, run),
         "Get-ManagementRoleAssignment" => get_assignments(t, p, run),
         "Remove-ManagementRoleAssignment" => remove_assignment(t, p),
         _ => return None,
@@ -331,7 +334,7 @@ fn new_role(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, Cmd
 fn role_type(rbac: &Rbac, role: &str) -> String {
     match find(&rbac.roles, role) {
         Some(n) => text(&rbac.roles[n], "RoleType").to_owned(),
-        None => role.replace([' ', '-'], ""),
+        None => role.replace([' ', '-', '.'], ""),
     }
 }
 
@@ -339,7 +342,7 @@ fn role_type(rbac: &Rbac, role: &str) -> String {
 fn all_roles(t: &Tenant) -> Vec<Row> {
     let built = |(name, cmdlets): &(&str, &[&str])| {
         row(
-            json!({"Name": name, "Identity": name, "Guid": role_guid(name), "Parent": null, "RoleType": name.replace([' ', '-'], ""), "Description": "", "IsRootRole": true, "IsEndUserRole": false, "RoleEntries": cmdlets, "IsValid": true}),
+            json!({"Name": name, "Identity": name, "Guid": role_guid(name), "Parent": null, "RoleType": name.replace([' ', '-', '.'], ""), "Description": "", "IsRootRole": true, "IsEndUserRole": false, "RoleEntries": cmdlets, "IsValid": true}),
         )
     };
     roles::ROLES.iter().map(built).chain(t.settings.rbac.roles.iter().cloned()).collect()
@@ -444,7 +447,8 @@ fn remove_entry(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
     Ok(Output::default())
 }
 
-fn new_assignment(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError> {
+fn new_assignment(t: &mut Tenant, p: &Parameters, run: &Run<'_>) -> Result<Output, CmdletError> {
+    super::scopes::check(t, p)?;
     let role = t.settings.rbac.role_name(&p.text("Role").unwrap_or_default())?;
     let (assignee, kind, guid) = match (p.text("SecurityGroup"), p.text("App"), p.text("User")) {
         (Some(wanted), None, None) => {
@@ -467,10 +471,11 @@ fn new_assignment(t: &mut Tenant, p: &Parameters) -> Result<Output, CmdletError>
         ));
     }
     let mut made = assignment(&name, &role, &assignee, kind, Uuid::new_v4());
-    for scope in ["CustomRecipientWriteScope", "CustomResourceScope"] {
+    for scope in ["CustomRecipientWriteScope", "CustomResourceScope", "RecipientGroupScope"] {
         made.insert(scope.into(), p.text(scope).into());
     }
     if !guid.is_null() {
+        made.insert("_from".into(), (run.now.as_second() + run.access_delay).into());
         made.insert("_assignee".into(), guid);
     }
     t.settings.rbac.assignments.push(made.clone());

@@ -1,7 +1,7 @@
 //! Running one cmdlet in a tenant: confirmation, the right state to read, the audit record.
 
 use super::parameters::Parameters;
-use super::{CmdletError, Row, filters, objects, rbac, rules, settings, trace};
+use super::{CmdletError, Row, filters, objects, rbac, rules, scopes, settings, trace};
 use crate::audit::AuditRecord;
 use crate::entra::bearer::Caller;
 use crate::history;
@@ -69,6 +69,8 @@ pub struct Run<'a> {
     pub unknown_identity_returns_all: bool,
     pub rule_delay: i64,
     pub audit_delay: i64,
+    /// Until an application feels what limits or allows it at mailboxes (Q64).
+    pub access_delay: i64,
     pub trace: &'a [TraceEntry],
     /// Rows from and up to which the answer will show: long lists need not build the others.
     pub window: Range<usize>,
@@ -77,7 +79,7 @@ pub struct Run<'a> {
 /// Reading cmdlets leave no trace in the audit log (wire.md 9.1).
 pub fn mutates(cmdlet: &str) -> bool {
     let reads = |verb: &str| cmdlet.get(..verb.len()).is_some_and(|v| v.eq_ignore_ascii_case(verb));
-    !reads("Get-") && !reads("Validate-")
+    !reads("Get-") && !reads("Validate-") && !reads("Test-")
 }
 
 /// Runs a cmdlet in a tenant and writes it into the audit log; also the way of the control door's administrator.
@@ -104,6 +106,7 @@ pub fn run_shown(
         unknown_identity_returns_all: switches.exo_get_unknown_identity == "return_all",
         rule_delay: switches.rule_effective_delay_secs,
         audit_delay: switches.audit_enable_delay_secs,
+        access_delay: switches.mail_access_delay_secs,
         trace: &state.trace,
         window,
     };
@@ -220,6 +223,7 @@ fn execute(t: &mut Tenant, name: &str, p: &Parameters, run: &Run<'_>) -> Result<
         _ => settings::execute(t, name, p, run)
             .or_else(|| filters::execute(t, name, p, run))
             .or_else(|| rbac::execute(t, name, p, run))
+            .or_else(|| scopes::execute(t, name, p, run))
             .unwrap_or_else(|| {
                 let text = format!("The simulator does not run {name}.");
                 Err(CmdletError::business("System.NotSupportedException", text))

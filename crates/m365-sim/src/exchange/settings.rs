@@ -18,6 +18,8 @@ pub struct Settings {
     pub spoof_items: Vec<Row>,
     pub transport_config: Row,
     pub journal_rules: Vec<Row>,
+    /// Application access policies.
+    pub access_policies: Vec<Row>,
     pub ingestion: Ingestion,
     pub rbac: Rbac,
 }

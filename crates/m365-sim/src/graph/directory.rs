@@ -2,7 +2,8 @@
 
 use super::roles::{READ_ROLES, show_role};
 use super::{Answer, Answered, Refusal, Request};
-use crate::world::{Group, Mailbox, Tenant, User};
+use crate::mailbox::Mailbox;
+use crate::world::{Group, Tenant, User};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -192,7 +193,7 @@ fn change(request: &Request<'_>, path: &[&str]) -> Answered {
                     return Err(Refusal::bad("Another object with the same value for property userPrincipalName already exists."));
                 }
                 let user = User { id: Uuid::new_v4(), upn: upn.clone(), display_name, password, addresses: vec![upn.clone()], enabled, mailbox_type: "UserMailbox".into() };
-                t.mailboxes.insert(upn.clone(), Mailbox::default());
+                t.mailboxes.insert(upn.clone(), Mailbox::new(t.id, user.id, t.hub.clone()));
                 let shown = show_user(&user);
                 t.users.push(user);
                 request.audit(t, "Add user", &upn, &json!({"displayName": shown["displayName"]}));
@@ -210,12 +211,7 @@ fn change(request: &Request<'_>, path: &[&str]) -> Answered {
         }),
         ("DELETE", ["users", key]) => request.tenant(|t| {
             let user = find_user(t, key)?.clone();
-            t.users.retain(|u| u.id != user.id);
-            t.groups.iter_mut().for_each(|g| g.members.retain(|m| *m != user.id));
-            t.directory_roles.iter_mut().for_each(|r| r.members.retain(|(m, _)| *m != user.id));
-            if let Some(address) = user.addresses.first() {
-                t.mailboxes.remove(address);
-            }
+            t.soft_delete(user.id);
             request.audit(t, "Delete user", &user.upn, &Value::Null);
             Ok(Answer::Empty)
         }),
@@ -276,6 +272,26 @@ fn change(request: &Request<'_>, path: &[&str]) -> Answered {
             request.audit(t, "Remove member from group", key, &json!({"member": gone}));
             Ok(Answer::Empty)
         }),
+        _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
+    }
+}
+
+/// Users that were deleted, and their way back.
+pub fn deleted(request: &Request<'_>) -> Answered {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    match (request.method.as_str(), path.as_slice()) {
+        ("GET", ["directory", "deletedItems", "microsoft.graph.user" | "microsoft.graph.User"]) => {
+            request.needs(&READ_USERS)?;
+            request.tenant(|t| Ok(Answer::List("users", t.soft_deleted.iter().map(|(u, _)| show_user(u)).collect())))
+        }
+        ("POST", ["directory", "deletedItems", key, "restore"]) => {
+            request.needs(&WRITE_USERS)?;
+            request.tenant(|t| {
+                let user = key.parse().ok().and_then(|id| t.restore(id)).ok_or_else(|| Refusal::not_found(key))?;
+                request.audit(t, "Restore user", &user.upn, &Value::Null);
+                Ok(Answer::Json(200, typed(show_user(&user), "#microsoft.graph.user")))
+            })
+        }
         _ => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{}'.", path.join("/")))),
     }
 }

@@ -22,6 +22,25 @@ impl Filter {
         if words.rest.is_empty() { Ok(filter) } else { Err(words.rest.to_owned()) }
     }
 
+    /// The text that a property has to be equal to, whatever else is asked.
+    pub fn pins(&self, property: &str) -> Option<&str> {
+        match self {
+            Filter::And(a, b) => a.pins(property).or_else(|| b.pins(property)),
+            Filter::Compare(path, operator, Value::String(text)) if operator == "eq" && path.join("/") == property => {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
+    /// The property that is asked first.
+    pub fn first(&self) -> String {
+        match self {
+            Filter::And(a, _) | Filter::Or(a, _) | Filter::Not(a) => a.first(),
+            Filter::Compare(path, ..) | Filter::Function(_, path, _) | Filter::Any(path, ..) => path.join("/"),
+        }
+    }
+
     pub fn holds(&self, row: &Value) -> bool {
         self.with(row, None)
     }

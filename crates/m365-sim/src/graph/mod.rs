@@ -1,25 +1,36 @@
-//! Microsoft Graph on the wire (wire.md 2–5): one door, routed by the segments of the path.
+//! Microsoft Graph on the wire (wire.md 2–6): one door, routed by the segments of the path.
 
+pub mod access;
+mod answer;
 pub mod applications;
+mod batch;
 pub mod delta;
 mod directory;
 mod domains;
 mod filter;
-mod messages;
+pub mod mail;
+pub mod meter;
 mod roles;
+mod subscriptions;
 pub use domains::mx_host;
+pub use subscriptions::show as show_subscription;
+
+use answer::{finish, page_of, project};
 
 use crate::audit::{self, AuditRecord};
 use crate::entra::bearer::{Caller, authorise};
 use crate::history;
+use crate::notify::Notifier;
+use crate::switches::Switches;
+use crate::transport::Transport;
 use crate::trouble;
 use crate::world::{Tenant, World};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,11 +41,13 @@ pub struct Door {
     pub world: World,
     pub base: Arc<str>,
     pub dns: SocketAddr,
+    pub transport: Transport,
+    pub notifier: Notifier,
 }
 
 impl Door {
-    pub fn new(world: World, base: &str, dns: SocketAddr) -> Door {
-        Door { world, base: base.into(), dns }
+    pub fn new(world: World, base: &str, dns: SocketAddr, transport: Transport, notifier: Notifier) -> Door {
+        Door { world, base: base.into(), dns, transport, notifier }
     }
 }
 
@@ -45,8 +58,14 @@ pub enum Answer {
     Whole(Value),
     /// A collection, paged and projected by the door.
     List(&'static str, Vec<Value>),
+    /// The same where `$filter` was applied already; rows that no page shows may be null.
+    Filtered(&'static str, Vec<Value>),
     Empty,
+    /// Nothing but a status.
+    Accepted,
     Text(Vec<u8>),
+    /// Of that content type.
+    Bytes(String, Vec<u8>),
 }
 
 /// A refusal in Graph's error object.
@@ -57,11 +76,18 @@ pub struct Refusal {
     pub message: String,
     /// Where to ask instead.
     pub location: Option<String>,
+    /// Seconds after which to ask again.
+    pub retry_after: Option<i64>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, code, message: message.into(), location: None }
+        Refusal { status, code, message: message.into(), location: None, retry_after: None }
+    }
+    /// The error object (wire.md 2.2).
+    fn object(&self, door: &Door, id: &str, client_id: &str) -> Value {
+        let date = door.world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        json!({"error": {"code": self.code, "message": self.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}})
     }
     pub fn not_found(what: &str) -> Refusal {
         Refusal::new(
@@ -94,7 +120,10 @@ pub struct Request<'a> {
     pub body: Value,
     /// The header `Prefer`.
     pub prefer: String,
+    pub if_match: Option<String>,
     pub delays: Delays,
+    /// As they stood when the request came.
+    pub switches: Switches,
     /// Rows on a page unless `$top` says otherwise (Q26).
     pub page_size: usize,
 }
@@ -118,6 +147,10 @@ impl Request<'_> {
     }
     pub fn now(&self) -> i64 {
         self.door.world.clock.unix()
+    }
+    /// Whether ids of mail shall be those that stay.
+    pub fn immutable(&self) -> bool {
+        self.prefer.to_lowercase().contains("idtype=\"immutableid\"")
     }
     /// The rows of a long list; only those that the page shows are written out, unless a filter has to see all.
     pub fn shown<T>(&self, all: &[T], show: impl Fn(&T) -> Value) -> Vec<Value> {
@@ -199,23 +232,37 @@ async fn serve(
     };
     let id = Uuid::new_v4().to_string();
     let client_id = headers.get("client-request-id").and_then(|v| v.to_str().ok()).unwrap_or(&id).to_owned();
-    let prefer = headers.get("prefer").and_then(|p| p.to_str().ok()).unwrap_or_default();
-    let answered = carry_out(&door, caller, method.clone(), &uri, prefer, &body).await;
+    let answered = carry_out(&door, caller, Asked::of(method.clone(), &uri, &headers, &body)).await;
     if let Some(trouble) = struck {
         return trouble.answer("graph", method.as_str(), None).await;
     }
     with_headers(respond(&door, answered, &id, &client_id), &id, &client_id)
 }
 
+/// A request as it came.
+pub struct Asked<'a> {
+    pub method: Method,
+    pub uri: &'a Uri,
+    pub prefer: String,
+    pub if_match: Option<String>,
+    pub content_type: String,
+    pub body: &'a [u8],
+}
+
+impl<'a> Asked<'a> {
+    pub fn of(method: Method, uri: &'a Uri, headers: &HeaderMap, body: &'a [u8]) -> Asked<'a> {
+        let joined = |name: &str| {
+            let all: Vec<&str> = headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
+            all.join(", ")
+        };
+        let if_match = headers.get("if-match").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Asked { method, uri, prefer: joined("prefer"), if_match, content_type: joined("content-type"), body }
+    }
+}
+
 /// One request of somebody who is known; also the way of the control door's administrator.
-pub async fn carry_out(
-    door: &Door,
-    caller: Caller,
-    method: Method,
-    uri: &axum::http::Uri,
-    prefer: &str,
-    body: &[u8],
-) -> Result<Finished, Refusal> {
+pub async fn carry_out(door: &Door, caller: Caller, asked: Asked<'_>) -> Result<Finished, Refusal> {
+    let Asked { method, uri, prefer, if_match, content_type, body } = asked;
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let path = percent_decode(uri.path());
@@ -233,21 +280,23 @@ pub async fn carry_out(
     }
     let body = if body.is_empty() {
         Value::Null
+    } else if content_type.to_ascii_lowercase().starts_with("text/plain") {
+        // MIME in base64 (Graph "Create message" page)
+        String::from_utf8_lossy(body).into_owned().into()
     } else {
         serde_json::from_slice(body)
             .map_err(|e| Refusal::new(400, "BadRequest", format!("Unable to read JSON request payload. {e}")))?
     };
-    let (delays, page_size) = {
+    let (delays, page_size, switches) = {
         let switches = &door.world.state().switches;
         let delays = Delays {
             consent: switches.entra_consent_delay_secs,
             role: switches.entra_role_delay_secs,
             key: switches.entra_key_delay_secs,
         };
-        (delays, switches.graph_page_size)
+        (delays, switches.graph_page_size, switches.clone())
     };
-    let prefer = prefer.to_owned();
-    let request = Request { delays, page_size, door, caller, method, path, query, prefer, body };
+    let request = Request { delays, page_size, switches, door, caller, method, path, query, prefer, if_match, body };
     let answer = route(&request).await?;
     finish(&request, uri, counting, answer)
 }
@@ -259,6 +308,7 @@ fn respond(door: &Door, answered: Result<Finished, Refusal>, id: &str, client_id
             let mut response = match body {
                 Body::None => status.into_response(),
                 Body::Text(text) => (status, [("content-type", "text/plain")], text).into_response(),
+                Body::Bytes(kind, bytes) => (status, [("content-type", kind)], bytes).into_response(),
                 Body::Json(body) => (status, [("content-type", JSON)], Json(body)).into_response(),
             };
             if let Some(location) = location.and_then(|l| l.parse().ok()) {
@@ -267,12 +317,14 @@ fn respond(door: &Door, answered: Result<Finished, Refusal>, id: &str, client_id
             response
         }
         Err(r) => {
-            let date = door.world.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string();
-            let error = json!({"error": {"code": r.code, "message": r.message, "innerError": {"date": date, "request-id": id, "client-request-id": client_id}}});
+            let error = r.object(door, id, client_id);
             let status = StatusCode::from_u16(r.status).unwrap_or(StatusCode::BAD_REQUEST);
             let mut response = (status, [("content-type", JSON)], Json(error)).into_response();
-            if let Some(location) = r.location.and_then(|l| l.parse().ok()) {
-                response.headers_mut().insert("location", location);
+            let retry_after = r.retry_after.map(|secs| secs.to_string());
+            for (name, value) in [("location", r.location), ("retry-after", retry_after)] {
+                if let Some(value) = value.and_then(|v| v.parse().ok()) {
+                    response.headers_mut().insert(name, value);
+                }
             }
             response
         }
@@ -307,10 +359,16 @@ fn percent_decode(path: &str) -> String {
 /// `/servicePrincipals(appId='x')` becomes `/servicePrincipals/appId=x`.
 fn addressed(segments: Vec<String>) -> Vec<String> {
     let take = |s: String| match s.split_once("(") {
-        Some((name, key)) if key.contains('=') => vec![name.to_owned(), key.trim_end_matches(')').replace('\'', "")],
+        // also `/mailFolders('inbox')`
+        Some((name, key)) if key.contains('=') || key.starts_with('\'') => {
+            vec![name.to_owned(), key.trim_end_matches(')').replace('\'', "")]
+        }
         _ => vec![s],
     };
-    segments.into_iter().flat_map(take).collect()
+    // names of what mail is about are known in any case of letters: notifications write `Users/…/Messages/…`
+    const NAMES: [&str; 6] = ["users", "messages", "mailFolders", "childFolders", "attachments", "subscriptions"];
+    let known = |s: String| NAMES.iter().find(|n| n.eq_ignore_ascii_case(&s)).map_or(s, |n| (*n).to_owned());
+    segments.into_iter().flat_map(take).map(known).collect()
 }
 
 async fn route(request: &Request<'_>) -> Answered {
@@ -321,9 +379,13 @@ async fn route(request: &Request<'_>) -> Answered {
         "directoryRoles" | "directoryRoleTemplates" | "roleManagement" => roles::roles(request),
         "me" => directory::me(request),
         "users" | "groups" if request.path.get(1).is_some_and(|s| s == "delta") => delta::route(request),
-        "users" if request.path.get(2).is_some_and(|s| s == "messages" || s == "mailFolders") => {
-            messages::route(request)
+        "users" if request.path.get(2).is_some_and(|s| mail::SEGMENTS.contains(&s.as_str())) => {
+            mail::route(request).await
         }
+        "subscriptions" => subscriptions::route(request).await,
+        "directory" => directory::deleted(request),
+        // the inner requests come this way again
+        "$batch" => Box::pin(batch::route(request)).await,
         "users" | "groups" | "directoryObjects" => directory::objects(request),
         other => Err(Refusal::new(400, "BadRequest", format!("Resource not found for the segment '{other}'."))),
     }
@@ -335,6 +397,7 @@ const JSON: &str = "application/json;odata.metadata=minimal;odata.streaming=true
 pub enum Body {
     None,
     Text(Vec<u8>),
+    Bytes(String, Vec<u8>),
     Json(Value),
 }
 
@@ -342,116 +405,4 @@ pub struct Finished {
     pub status: u16,
     pub body: Body,
     location: Option<String>,
-}
-
-fn finish(request: &Request<'_>, uri: &axum::http::Uri, counting: bool, answer: Answer) -> Result<Finished, Refusal> {
-    let done = |status, body| Ok(Finished { status, body, location: None });
-    match answer {
-        Answer::Empty => done(204, Body::None),
-        Answer::Whole(value) => done(200, Body::Json(value)),
-        Answer::Text(text) => done(200, Body::Text(text)),
-        Answer::Json(status, value) => {
-            let at = format!("{}{}", request.door.base, uri.path());
-            let location = value["id"].as_str().filter(|_| status == 201).map(|id| format!("{at}/{id}"));
-            Ok(Finished { status, body: Body::Json(entity(request, value)), location })
-        }
-        Answer::List(what, rows) => {
-            let rows = filtered(request, rows)?;
-            if counting {
-                return done(200, Body::Text(rows.len().to_string().into_bytes()));
-            }
-            done(200, Body::Json(page(request, uri, what, rows)?))
-        }
-    }
-}
-
-/// What `$filter` lets through.
-fn filtered(request: &Request<'_>, rows: Vec<Value>) -> Result<Vec<Value>, Refusal> {
-    let Some(text) = request.query.get("$filter") else { return Ok(rows) };
-    let filter = filter::Filter::parse(text)
-        .map_err(|rest| Refusal::bad(format!("Invalid filter clause: not understood at '{rest}' of '{text}'.")))?;
-    Ok(rows.into_iter().filter(|row| filter.holds(row)).collect())
-}
-
-/// One object says where its description is; unknown names in $select leave nothing else (recorded).
-fn entity(request: &Request<'_>, value: Value) -> Value {
-    let Value::Object(shown) = project(value, &request.query) else { return Value::Null };
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    let what = match path.as_slice() {
-        ["me"] => "users".to_owned(),
-        [set, key, inner, ..] => format!("{set}('{key}')/{inner}"),
-        [set, ..] => (*set).to_owned(),
-        [] => String::new(),
-    };
-    let selected = request.query.get("$select").map(|s| format!("({s})")).unwrap_or_default();
-    let mut body = Map::new();
-    body.insert(
-        "@odata.context".into(),
-        format!("{}/v1.0/$metadata#{what}{selected}/$entity", request.door.base).into(),
-    );
-    body.extend(shown);
-    body.into()
-}
-
-fn page(request: &Request<'_>, uri: &axum::http::Uri, what: &str, rows: Vec<Value>) -> Result<Value, Refusal> {
-    let (base, query) = (&request.door.base, &request.query);
-    let mail = what == "users/messages";
-    // wire.md 2.3: directory 1..999, messages 1..1000 and 10 at a time
-    let (usual, most) = if mail { (10, 1000) } else { (request.page_size, 999) };
-    let (from, top) = page_of(query, usual, most)?;
-    let total = rows.len();
-    let page: Vec<Value> = rows.into_iter().skip(from).take(top).map(|row| project(row, query)).collect();
-    let mut body = Map::new();
-    let selected = query.get("$select").map(|s| format!("({s})")).unwrap_or_default();
-    body.insert("@odata.context".into(), format!("{base}/v1.0/$metadata#{what}{selected}").into());
-    if query.get("$count").is_some_and(|c| c == "true") {
-        body.insert("@odata.count".into(), total.into());
-    }
-    if from + page.len() < total {
-        let kept: Vec<String> = query
-            .iter()
-            .filter(|(k, _)| *k != "$skiptoken")
-            .map(|(k, v)| format!("{k}={}", url::form_urlencoded::byte_serialize(v.as_bytes()).collect::<String>()))
-            .collect();
-        let kept = if kept.is_empty() { String::new() } else { kept.join("&") + "&" };
-        let next = format!("{base}{}?{kept}$skiptoken=RFNwdAIAAQ{}", uri.path(), from + page.len());
-        body.insert("@odata.nextLink".into(), next.into());
-    }
-    body.insert("value".into(), page.into());
-    Ok(body.into())
-}
-
-/// First row and number of rows of the page that is asked for.
-fn page_of(query: &BTreeMap<String, String>, usual: usize, most: usize) -> Result<(usize, usize), Refusal> {
-    let top = match query.get("$top") {
-        None => usual,
-        Some(text) => text.parse().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| {
-            Refusal::bad(format!("Invalid page size specified: it must be between 1 and {most} inclusive."))
-        })?,
-    };
-    let from = match query.get("$skiptoken") {
-        None => 0,
-        Some(token) => token
-            .strip_prefix("RFNwdAIAAQ")
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(|| Refusal::bad("The skip token is invalid."))?,
-    };
-    Ok((from, top))
-}
-
-/// Keys that begin with `~` are only there when selected; unknown names are silently nothing (recorded).
-fn project(row: Value, query: &BTreeMap<String, String>) -> Value {
-    let Value::Object(row) = row else { return row };
-    let selected: Option<Vec<&str>> = query.get("$select").map(|s| s.split(',').map(str::trim).collect());
-    row.into_iter()
-        .filter_map(|(key, value)| match (&selected, key.strip_prefix('~')) {
-            (None, None) => Some((key, value)),
-            (None, Some(_)) => None,
-            (Some(names), plain) => {
-                let name = plain.unwrap_or(&key).to_owned();
-                (names.contains(&name.as_str()) || name.starts_with('@')).then_some((name, value))
-            }
-        })
-        .collect::<Map<_, _>>()
-        .into()
 }

@@ -4,6 +4,7 @@
 use super::pipeline::{Passing, Recipient, categorise, final_stamps, hand_over, trace};
 use super::smtp_client::{self, Target, Tls};
 use super::{QueueEntry, Transport, connectors, fields, limits, smtp_server};
+use crate::mailbox::Mime;
 use crate::world::{StoredMessage, WireCopy};
 use serde_json::{Map, Value};
 use std::net::{IpAddr, SocketAddr};
@@ -68,6 +69,7 @@ pub fn to_internet(transport: &Transport, mut m: Passing) {
 
 fn outside_mailboxes(transport: &Transport, m: &Passing) {
     let at = transport.world().clock.unix();
+    let mime = Mime::new(m.raw.clone());
     for recipient in &m.envelope.recipients {
         let message = StoredMessage {
             id: Uuid::new_v4().simple().to_string(),
@@ -75,7 +77,7 @@ fn outside_mailboxes(transport: &Transport, m: &Passing) {
             sender: m.envelope.from.clone(),
             recipient: recipient.address.clone(),
             message_id: m.message_id.clone(),
-            raw: m.raw.clone(),
+            mime: mime.clone(),
         };
         hand_over(&mut transport.world().state(), &recipient.address, message);
         trace(transport, m, "SendExternal", "Delivered", String::new(), Some(&recipient.address));
@@ -412,7 +414,7 @@ pub fn bounce(transport: &Transport, m: &Passing, recipients: &[Recipient], reas
         sender: String::new(),
         recipient: m.envelope.from.clone(),
         message_id: id,
-        raw: raw.into_bytes(),
+        mime: Mime::new(raw.into_bytes()),
     };
     hand_over(&mut transport.world().state(), &m.envelope.from, message);
 }

@@ -13,6 +13,7 @@ mod rules;
 mod smtp_client;
 mod smtp_server;
 
+use crate::mailbox::{Mime, folders};
 use crate::world::World;
 use auth::Authenticator;
 use hickory_resolver::TokioResolver;
@@ -25,6 +26,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
+
+/// The unfolded value of a field of a raw message.
+pub(crate) fn field(raw: &[u8], name: &str) -> Option<String> {
+    fields::get(raw, name)
+}
+
+/// Name and unfolded value of every field of a raw message.
+pub(crate) fn all_fields(raw: &[u8]) -> Vec<(String, String)> {
+    fields::all(raw)
+}
+
+/// A raw message without the fields of that name.
+pub(crate) fn without_field(raw: &[u8], name: &str) -> Vec<u8> {
+    fields::rename(raw, |n| n.eq_ignore_ascii_case(name).then(String::new))
+}
 
 /// A message from the outside world.
 #[derive(Clone, Debug, Default)]
@@ -139,6 +155,18 @@ impl Transport {
 
     /// As a user from her own mailbox.
     pub async fn submit(&self, tenant: &str, from: &str, to: Vec<String>, raw: Vec<u8>) -> Result<(), String> {
+        self.submit_kept(tenant, from, to, raw, true)
+    }
+
+    /// The same, with a copy in Sent Items or without.
+    pub fn submit_kept(
+        &self,
+        tenant: &str,
+        from: &str,
+        to: Vec<String>,
+        raw: Vec<u8>,
+        keep: bool,
+    ) -> Result<(), String> {
         if to.is_empty() {
             return Err("field `to`: at least one recipient is expected".into());
         }
@@ -158,10 +186,12 @@ impl Transport {
                 sender: sender.clone(),
                 recipient: to.join(", "),
                 message_id: fields::get(&raw, "Message-ID").unwrap_or_default(),
-                raw: raw.clone(),
+                mime: Mime::new(raw.clone()),
             };
             let id = t.id;
-            t.mailboxes.entry(sender.clone()).or_default().sent.push(copy);
+            if let Some(mailbox) = t.mailbox_mut(&sender).filter(|_| keep) {
+                mailbox.add(copy, folders::SENT, at, |_| {});
+            }
             (id, sender)
         };
         let recipients = to.into_iter().map(|address| Recipient { address, ..Recipient::default() }).collect();

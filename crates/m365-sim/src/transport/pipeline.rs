@@ -2,9 +2,11 @@
 
 use super::rules::{self, Outcome, Subject};
 use super::{Transport, auth, connectors, egress, fields, limits, smtp_server};
+use crate::mailbox::{Item, Mime, folders};
 use crate::world::{State, StoredMessage, Tenant, TraceEntry, WireCopy};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use uuid::Uuid;
 
 #[derive(Clone, Debug, Default)]
@@ -326,7 +328,8 @@ fn remove(transport: &Transport, m: &Passing, outcome: &Outcome) {
         let mut state = transport.world().state();
         let at = transport.world().clock.unix();
         if let Some(t) = state.tenants.iter_mut().find(|t| t.id == m.tenant) {
-            t.quarantine.extend(m.envelope.recipients.iter().map(|r| stored(m, &r.address, at)));
+            let mime = Mime::new(m.raw.clone());
+            t.quarantine.extend(m.envelope.recipients.iter().map(|r| stored(m, &r.address, at, &mime)));
         }
     }
     trace(
@@ -339,14 +342,14 @@ fn remove(transport: &Transport, m: &Passing, outcome: &Outcome) {
     );
 }
 
-fn stored(m: &Passing, recipient: &str, at: i64) -> StoredMessage {
+fn stored(m: &Passing, recipient: &str, at: i64, mime: &Arc<Mime>) -> StoredMessage {
     StoredMessage {
         id: Uuid::new_v4().simple().to_string(),
         received: at,
         sender: m.envelope.from.clone(),
         recipient: recipient.to_owned(),
         message_id: m.message_id.clone(),
-        raw: m.raw.clone(),
+        mime: mime.clone(),
     }
 }
 
@@ -428,6 +431,7 @@ pub async fn final_stamps(transport: &Transport, m: &mut Passing) {
 
 fn into_mailboxes(transport: &Transport, m: &Passing) {
     let at = transport.world().clock.unix();
+    let mime = Mime::new(m.raw.clone());
     for recipient in &m.envelope.recipients {
         let mut state = transport.world().state();
         let drop_duplicates = state.switches.drop_duplicates;
@@ -435,7 +439,7 @@ fn into_mailboxes(transport: &Transport, m: &Passing) {
             .tenants
             .iter_mut()
             .find(|t| t.id == m.tenant)
-            .and_then(|t| put(t, m, &recipient.address, at, drop_duplicates));
+            .and_then(|t| put(t, m, &recipient.address, at, &mime, drop_duplicates));
         drop(state);
         match delivered {
             Some(true) => trace(transport, m, "Deliver", "Delivered", String::new(), Some(&recipient.address)),
@@ -456,33 +460,23 @@ fn into_mailboxes(transport: &Transport, m: &Passing) {
 }
 
 /// `Some(false)`: dropped as a duplicate (S62); `None`: nobody of that name.
-fn put(t: &mut Tenant, m: &Passing, address: &str, at: i64, drop_duplicates: bool) -> Option<bool> {
+fn put(t: &mut Tenant, m: &Passing, address: &str, at: i64, mime: &Arc<Mime>, drop_duplicates: bool) -> Option<bool> {
     const WINDOW_SECS: i64 = 7 * 86_400;
-    let primary = t.user_by_address(address).filter(|u| !u.mailbox_type.is_empty())?.addresses.first()?.clone();
-    let mailbox = t.mailboxes.entry(primary).or_default();
-    if drop_duplicates
-        && mailbox
-            .inbox
-            .iter()
-            .chain(&mailbox.junk)
-            .any(|s| s.message_id == m.message_id && s.received > at - WINDOW_SECS)
-    {
+    let mailbox = t.mailbox_mut(address)?;
+    let again = |i: &Item| i.folder != folders::SENT && i.message.received > at - WINDOW_SECS;
+    if drop_duplicates && mailbox.with_message_id(&m.message_id).any(again) {
         return Some(false);
     }
-    let message = stored(m, address, at);
-    if m.scl >= 5 {
-        mailbox.junk.push(message)
-    } else {
-        mailbox.inbox.push(message)
-    }
+    mailbox.deliver(stored(m, address, at, mime), m.scl >= 5, at);
     Some(true)
 }
 
 /// Puts a system message straight into a mailbox, of this world's tenants or of outside.
 pub fn hand_over(state: &mut State, recipient: &str, message: StoredMessage) -> bool {
     for t in &mut state.tenants {
-        if let Some(primary) = t.user_by_address(recipient).and_then(|u| u.addresses.first().cloned()) {
-            t.mailboxes.entry(primary).or_default().inbox.push(message);
+        if let Some(mailbox) = t.mailbox_mut(recipient) {
+            let at = message.received;
+            mailbox.deliver(message, false, at);
             return true;
         }
     }

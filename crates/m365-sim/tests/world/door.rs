@@ -139,6 +139,42 @@ impl World {
     pub async fn post(&self, token: &str, url: &str, body: Value) -> Answer {
         Answer::of(self.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()).await
     }
+    /// Any request to Graph; headers as `name: value`.
+    pub async fn ask(&self, token: &str, method: &str, path: &str, body: Value, headers: &[&str]) -> Answer {
+        let at = if path.starts_with("https:") {
+            path.to_owned()
+        } else {
+            format!("{}/v1.0{path}", self.sim.endpoints.graph)
+        };
+        let mut request = self.http.request(method.parse().unwrap(), at).bearer_auth(token);
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        request = match body {
+            Value::Null => request,
+            Value::String(text) => request.header("content-type", "text/plain").body(text),
+            json => request.json(&json),
+        };
+        Answer::of(request.send().await.unwrap()).await
+    }
+    /// A message straight into mailboxes, past the transport.
+    pub async fn deliver(&self, to: &[&str], raw: &str) {
+        let path = format!("/tenants/{}/deliver", self.tenant);
+        let answer = self.control(&path, json!({"to": to, "raw": raw})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    /// Somebody does something with a message.
+    pub async fn act(&self, act: Value) -> Answer {
+        self.control(&format!("/tenants/{}/act", self.tenant), act).await
+    }
+    /// Everything in a mailbox, as a scenario sees it.
+    pub async fn all_mail(&self, address: &str) -> Vec<Value> {
+        self.control_get(&format!("/mailbox?address={address}&all")).await.json().as_array().unwrap().clone()
+    }
+    pub async fn idle(&self) {
+        assert_eq!(self.control("/queue/idle", json!({})).await.json()["idle"], true);
+    }
     pub async fn export(&self) -> String {
         let answer = self.control_get(&format!("/tenants/{}/export", self.tenant)).await;
         assert_eq!(answer.status, 200, "{}", answer.text);

@@ -3,8 +3,14 @@
 
 mod activity;
 mod bad_days;
+mod batch;
 mod directory;
 mod door;
+mod mail;
+mod mail_access;
+mod mail_delta;
+mod notify;
 mod objects;
+mod people;
 mod roles;
 mod trace;
