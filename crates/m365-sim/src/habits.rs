@@ -10,6 +10,8 @@ use crate::world::{Tenant, World};
 use mail_builder::MessageBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -40,8 +42,10 @@ impl Default for Habits {
 /// The people at work; clone freely.
 #[derive(Clone)]
 pub struct People {
-    pub world: World,
-    pub transport: Transport,
+    world: World,
+    transport: Transport,
+    /// When each plan that is not done goes on, by its number.
+    plans: Arc<Mutex<BTreeMap<u64, jiff::Timestamp>>>,
 }
 
 /// One thing that somebody does with a message.
@@ -78,6 +82,15 @@ fn find<'m>(m: &'m Mailbox, wanted: Option<&str>) -> Option<&'m Item> {
 }
 
 impl People {
+    pub fn new(world: World, transport: Transport) -> People {
+        People { world, transport, plans: Arc::default() }
+    }
+    /// True while nobody is late with what they mean to do.
+    pub fn is_idle(&self) -> bool {
+        let now = self.world.clock.now();
+        self.plans.lock().unwrap_or_else(|e| e.into_inner()).values().all(|at| *at > now)
+    }
+
     /// Does it; answers the Message-ID of what was sent, if anything was.
     pub fn act(&self, tenant: Uuid, act: &Act) -> Result<Value, String> {
         let now = self.world.clock.unix();
@@ -127,20 +140,28 @@ impl People {
             let t = state.tenants.iter().find(|t| t.id == event.tenant);
             t.and_then(|t| plan(t, event))
         };
-        for (after, act) in plan.into_iter().flatten() {
-            let people = self.clone();
-            let tenant = event.tenant;
-            let now = self.world.clock.now();
-            let at = now.checked_add(Duration::from_secs(after)).unwrap_or(now);
-            tokio::spawn(async move {
+        let Some(plan) = plan.filter(|p| !p.is_empty()) else { return };
+        let began = self.world.clock.now();
+        let number = {
+            let mut plans = self.plans.lock().unwrap_or_else(|e| e.into_inner());
+            let number = plans.last_key_value().map_or(0, |(n, _)| n + 1);
+            plans.insert(number, began);
+            number
+        };
+        let (people, tenant) = (self.clone(), event.tenant);
+        tokio::spawn(async move {
+            for (after, act) in plan {
+                let at = began.checked_add(Duration::from_secs(after)).unwrap_or(began);
+                people.plans.lock().unwrap_or_else(|e| e.into_inner()).insert(number, at);
                 people.world.clock.until(at).await;
                 // by then it may be gone, and the people may have stopped
                 let stopped = people.world.state().tenants.iter().all(|t| t.id != tenant || t.habits.is_none());
                 if !stopped && let Err(why) = people.act(tenant, &act) {
                     tracing::debug!(%why, "somebody could not do what they meant to");
                 }
-            });
-        }
+            }
+            people.plans.lock().unwrap_or_else(|e| e.into_inner()).remove(&number);
+        });
     }
 
     /// Zero-hour purge: moves a message to junk, or takes it into quarantine, wherever it was delivered in 48 hours.

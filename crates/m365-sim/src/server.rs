@@ -130,7 +130,8 @@ impl Simulator {
             listeners.push(listener);
         }
         let notifier = Notifier::start(world.clone(), dns.address()).map_err(SimError::Webhooks)?;
-        let people = People { world: world.clone(), transport: transport.clone() };
+        let people = People::new(world.clone(), transport.clone());
+        let hub = world.hub.clone();
         let at_work = people.clone();
         let graph =
             crate::graph::Door::new(world.clone(), &bases[1], dns.address(), transport.clone(), notifier.clone());
@@ -138,6 +139,7 @@ impl Simulator {
             while let Some(event) = events.recv().await {
                 notifier.take(&event);
                 at_work.take(&event);
+                hub.done();
             }
         }));
         let routers = [

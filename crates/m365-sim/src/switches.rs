@@ -169,6 +169,8 @@ switches! {
     notification_give_up_secs: i64 = 4 * 3600;
     /// Q68 milliseconds in which a webhook has to answer (older pages: 10000).
     webhook_answer_ms: u64 = 3000;
+    /// Q69 milliseconds from which an answer is slow (older pages: 10000).
+    webhook_slow_ms: u64 = 2900;
     /// Q69 seconds by which notifications to a slow endpoint are put off (older pages: 600).
     webhook_slow_delay_secs: i64 = 10;
     /// Q70 longest life of a subscription to messages in minutes (older pages: 4230) …

@@ -13,7 +13,11 @@ use axum::response::Json;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// How often what is under way is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 pub fn routes(router: Router<Door>) -> Router<Door> {
     router
@@ -27,6 +31,7 @@ pub fn routes(router: Router<Door>) -> Router<Door> {
         .route("/notifications", get(notifications).delete(forget))
         .route("/meters", get(meters))
         .route("/mail-delta/void", post(void))
+        .route("/mail/idle", post(idle))
 }
 
 /// For `GET /`.
@@ -42,6 +47,7 @@ pub fn index() -> Value {
         "POST /tenants/{id}/subscriptions": {"event": "reauthorizationRequired|subscriptionRemoved|missed", "subscription": "id; all without it"},
         "GET /notifications, DELETE /notifications": "what became of notifications, oldest first",
         "GET /meters": "requests of applications at mailboxes",
+        "POST /mail/idle": {"timeout_secs": 60, "waits for": "mail under way, people who are late, notifications that are due"},
         "POST /mail-delta/void": "delta tokens of messages and folders given out so far are answered with 410",
     })
 }
@@ -236,6 +242,24 @@ async fn meters(State(d): State<Door>) -> Json<Value> {
     let state = d.world.state();
     let row = |((app, user), m): (&(Uuid, Uuid), &crate::graph::meter::Meter)| json!({"app": app, "user": user, "most_at_once": m.most, "refused": m.refused, "requests_in_window": m.count()});
     Json(state.meters.iter().map(row).collect())
+}
+
+/// Waits until, at the world's present time, everything has happened that mail makes happen.
+async fn idle(State(d): State<Door>, bytes: Bytes) -> Answer {
+    let within = Duration::from_secs(Body::read(&bytes)?.number("timeout_secs", 60)?);
+    let quiet = async {
+        loop {
+            let still = d.transport.idle(within).await;
+            if still && d.world.hub.is_idle() && d.people.is_idle() && d.graph.notifier.is_idle() {
+                // an event may have started mail anew
+                if d.transport.idle(Duration::ZERO).await && d.world.hub.is_idle() {
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    Ok(Json(json!({"idle": tokio::time::timeout(within, quiet).await.is_ok()})))
 }
 
 async fn void(State(d): State<Door>) -> Json<Value> {

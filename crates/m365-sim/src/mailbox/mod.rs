@@ -13,6 +13,8 @@ use crate::limits;
 use crate::world::StoredMessage;
 use folders::{ARCHIVE, DELETED, DELETIONS, INBOX, JUNK, PURGES, SENT};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
@@ -37,15 +39,29 @@ pub enum Kind {
 
 /// Where mailboxes tell what happened.
 #[derive(Clone)]
-pub struct Hub(UnboundedSender<Event>);
+pub struct Hub {
+    sender: UnboundedSender<Event>,
+    /// Events told and not yet acted upon.
+    open: Arc<AtomicUsize>,
+}
 
 impl Hub {
     pub fn new(sender: UnboundedSender<Event>) -> Hub {
-        Hub(sender)
+        Hub { sender, open: Arc::default() }
+    }
+    /// One event has been acted upon.
+    pub fn done(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+    pub fn is_idle(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
     }
     fn tell(&self, event: Event) {
         // nobody listens while the world goes down
-        let _ = self.0.send(event);
+        self.open.fetch_add(1, Ordering::SeqCst);
+        if self.sender.send(event).is_err() {
+            self.done();
+        }
     }
 }
 

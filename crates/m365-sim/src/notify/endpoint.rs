@@ -6,6 +6,7 @@ use super::{Content, Notice, Notifier, told};
 use crate::world::World;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
@@ -27,6 +28,8 @@ pub struct Endpoint {
     wake: Notify,
     stats: Mutex<Stats>,
     calls: Arc<Semaphore>,
+    /// Calls that were taken out of the queue and are not over.
+    taken: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -46,6 +49,7 @@ impl Endpoint {
             wake: Notify::new(),
             stats: Mutex::default(),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            taken: AtomicUsize::new(0),
         }
     }
     /// Queues a notice for a time; a lifecycle event that waits already is not told twice.
@@ -66,7 +70,12 @@ impl Endpoint {
         if count == 0 {
             return Err(waiting.first().map(|(due, _)| *due));
         }
+        self.taken.fetch_add(1, Ordering::SeqCst);
         Ok(waiting.drain(..count).map(|(_, notice)| notice).collect())
+    }
+    pub fn is_idle(&self, now: i64) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
+        waiting.iter().all(|(due, _)| *due > now) && self.taken.load(Ordering::SeqCst) == 0
     }
     fn count(&self, slow: bool, now: i64, delay_secs: i64) {
         let mut s = self.stats.lock().unwrap_or_else(|e| e.into_inner());
@@ -84,10 +93,10 @@ impl Endpoint {
             };
         }
     }
-    /// Whether it is punished now, and by dropping.
-    fn penalty(&self, now: i64) -> Option<bool> {
+    /// Until when it is punished, and whether by dropping.
+    fn penalty(&self, now: i64) -> Option<(i64, bool)> {
         let s = self.stats.lock().unwrap_or_else(|e| e.into_inner());
-        s.penalty.filter(|(until, _)| *until > now).map(|(_, drops)| drops)
+        s.penalty.filter(|(until, _)| *until > now)
     }
 }
 
@@ -101,6 +110,7 @@ pub async fn serve(notifier: Notifier, endpoint: Arc<Endpoint>) {
                 let (notifier, endpoint) = (notifier.clone(), endpoint.clone());
                 tokio::spawn(async move {
                     deliver(&notifier, &endpoint, notices).await;
+                    endpoint.taken.fetch_sub(1, Ordering::SeqCst);
                     drop(call);
                 });
             }
@@ -120,11 +130,18 @@ async fn deliver(notifier: &Notifier, endpoint: &Endpoint, notices: Vec<Notice>)
     let world = &notifier.inner.world;
     let switches = world.state().switches.clone();
     let now = world.clock.now().as_millisecond();
-    let refs: Vec<&Notice> = notices.iter().collect();
-    if let Some(drops) = endpoint.penalty(now) {
+    if let Some((until, drops)) = endpoint.penalty(now) {
         if drops {
-            notifier.note(&endpoint.url, &refs, "dropped: the endpoint is too slow", 0);
-            return notices.iter().for_each(|n| notifier.missed(n));
+            // what says so comes when the endpoint is called again
+            let (kept, lost): (Vec<_>, Vec<_>) =
+                notices.into_iter().partition(|n| matches!(n.content, Content::Lifecycle(_)));
+            kept.into_iter().for_each(|n| endpoint.put(n, until));
+            if !lost.is_empty() {
+                let refs: Vec<&Notice> = lost.iter().collect();
+                notifier.note(&endpoint.url, &refs, "dropped: the endpoint is too slow", 0);
+                lost.iter().for_each(|n| notifier.missed(n));
+            }
+            return;
         }
         // each is put off once
         let (fresh, waited): (Vec<_>, Vec<_>) = notices.into_iter().partition(|n| n.tries == 0);
@@ -167,7 +184,7 @@ async fn call(notifier: &Notifier, endpoint: &Endpoint, notices: Vec<Notice>) {
         }
     };
     let took = began.elapsed();
-    let slow = took.as_millis() >= u128::from(switches.webhook_answer_ms.saturating_sub(100));
+    let slow = took.as_millis() >= u128::from(switches.webhook_slow_ms);
     let now = world.clock.now().as_millisecond();
     endpoint.count(slow, now, switches.webhook_slow_delay_secs);
     let refs: Vec<&Notice> = notices.iter().collect();

@@ -112,6 +112,12 @@ impl Notifier {
         self.inner.changed.notify_one();
     }
 
+    /// True while nothing is due at a webhook, or on its way to one.
+    pub fn is_idle(&self) -> bool {
+        let now = self.inner.world.clock.now().as_millisecond();
+        self.inner.endpoints.lock().unwrap_or_else(|e| e.into_inner()).values().all(|e| e.is_idle(now))
+    }
+
     fn endpoint(&self, url: &str) -> Arc<Endpoint> {
         let mut all = self.inner.endpoints.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(there) = all.get(url) {

@@ -172,8 +172,9 @@ impl World {
     pub async fn all_mail(&self, address: &str) -> Vec<Value> {
         self.control_get(&format!("/mailbox?address={address}&all")).await.json().as_array().unwrap().clone()
     }
+    /// All that mail makes happen at the world's present time has happened.
     pub async fn idle(&self) {
-        assert_eq!(self.control("/queue/idle", json!({})).await.json()["idle"], true);
+        assert_eq!(self.control("/mail/idle", json!({})).await.json()["idle"], true);
     }
     pub async fn export(&self) -> String {
         let answer = self.control_get(&format!("/tenants/{}/export", self.tenant)).await;

@@ -100,17 +100,11 @@ fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-/// Waits until a notification came to that end.
-async fn outcome(world: &World, wanted: &str) -> Value {
-    for _ in 0..200 {
-        let all = world.control_get("/notifications").await.json();
-        if let Some(found) = all.as_array().unwrap().iter().find(|n| n["outcome"].as_str().unwrap().starts_with(wanted))
-        {
-            return found.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("nothing was {wanted}: {}", world.control_get("/notifications").await.text);
+/// What became of the notifications so far, once nothing is under way.
+async fn outcomes(world: &World) -> Vec<String> {
+    world.idle().await;
+    let all = world.control_get("/notifications").await.json();
+    all.as_array().unwrap().iter().map(|n| n["outcome"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +173,7 @@ async fn what_fails_is_tried_again_and_what_is_lost_is_said() {
     let made = subscribe(&world, &token, &wanted(&hook, &now())).await;
     hook.answers(503, 0);
     world.deliver(&[ADMIN], &raw("one@x.example", "one")).await;
-    outcome(&world, "503").await;
+    assert!(outcomes(&world).await.contains(&"503".into()));
     hook.answers(202, 0);
     world.advance(11).await;
     assert_eq!(hook.until(1).await[0]["changeType"], "created", "ten seconds later");
@@ -199,9 +193,9 @@ async fn what_fails_is_tried_again_and_what_is_lost_is_said() {
     // down for longer than anything is tried
     world.switches(json!({"notification_duplicates": 0.0, "notification_delay_ms": 0, "webhooks_down": true, "notification_give_up_secs": 25})).await;
     world.deliver(&[ADMIN], &raw("four@x.example", "four")).await;
-    outcome(&world, "down").await;
+    assert!(outcomes(&world).await.contains(&"down".into()));
     world.advance(11).await;
-    outcome(&world, "given up").await;
+    assert!(outcomes(&world).await.contains(&"given up".into()));
     world.switches(json!({"webhooks_down": false})).await;
     world.advance(600).await;
     assert_eq!(hook.until(5).await[4]["lifecycleEvent"], "missed");
@@ -209,7 +203,7 @@ async fn what_fails_is_tried_again_and_what_is_lost_is_said() {
     world.switches(json!({"webhook_answer_ms": 200})).await;
     hook.answers(202, 2000);
     world.deliver(&[ADMIN], &raw("five@x.example", "five")).await;
-    outcome(&world, "timeout").await;
+    assert!(outcomes(&world).await.contains(&"timeout".into()));
     // who is asked to authorise again and does not is told nothing more
     hook.answers(202, 0);
     world.switches(json!({"webhook_answer_ms": 3000})).await;
@@ -267,6 +261,30 @@ async fn many_messages_come_together_and_who_lost_the_right_is_removed() {
     world.graph_portal("DELETE", &gone, Value::Null).await;
     world.deliver(&[ADMIN], &raw("last@x.example", "m")).await;
     assert_eq!(hook.until(33).await[32]["lifecycleEvent"], "subscriptionRemoved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_endpoint_is_dropped_for_ten_minutes() {
+    let (world, hook, _, token) = start().await;
+    subscribe(&world, &token, &wanted(&hook, &now())).await;
+    // every answer is good, and slow
+    world.switches(json!({"webhook_slow_ms": 10, "notification_delay_ms": 60_000})).await;
+    hook.answers(202, 20);
+    let path = format!("/tenants/{}/deliver", world.tenant);
+    let many = json!({"to": [ADMIN], "raw": raw("{n}@x.example", "m"), "count": 2000});
+    world.control(&path, many).await;
+    world.idle().await;
+    world.advance(61).await;
+    let told = hook.until(2000).await.len();
+    assert_eq!(told, 2000, "a hundred answers until it counts");
+    world.idle().await;
+    hook.answers(202, 0);
+    world.deliver(&[ADMIN], &raw("last@x.example", "m")).await;
+    world.idle().await;
+    world.advance(61).await;
+    assert!(outcomes(&world).await.contains(&"dropped: the endpoint is too slow".into()));
+    world.advance(601).await;
+    assert_eq!(hook.until(2001).await[2000]["lifecycleEvent"], "missed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
