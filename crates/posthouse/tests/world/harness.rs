@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const ZONE: &str = "connect.posthouse.example";
@@ -71,8 +72,18 @@ pub async fn until<F: AsyncFnMut() -> bool>(name: &str, mut what: F) {
     }
 }
 
+/// Below the ports that the system hands out by itself (32768 and up on Linux): between this look and the server's own, a
+/// client's connection may take one of those.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let n = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 12_000 + u16::try_from(n % 20_000).unwrap();
+        let at = ("127.0.0.1", port);
+        if std::net::TcpListener::bind(at).is_ok() && std::net::UdpSocket::bind(at).is_ok() {
+            return port;
+        }
+    }
 }
 
 async fn ready(file: &Path) -> Value {
