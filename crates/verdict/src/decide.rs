@@ -2,7 +2,7 @@
 
 use crate::because::{Because, because};
 use crate::finding::{HOLD_POINTS, SUSPECT_IMPERSONATION_POINTS, SUSPECT_POINTS};
-use crate::{Category, Finding, Severity, Who};
+use crate::{Category, Finding, Severity, Who, tally};
 use serde::{Deserialize, Serialize};
 use tenant::{Action, Direction, Entry, Kind, Level, Listed, Policy, Rule};
 
@@ -215,7 +215,7 @@ fn counted<'a>(case: &Case<'a>, rule: Option<&Rule>, findings: &[&'a Finding]) -
 }
 
 fn sum(findings: &[&Finding]) -> u32 {
-    findings.iter().map(|f| f.points).fold(0, u32::saturating_add)
+    tally::together(findings.iter().copied())
 }
 
 pub(crate) fn weigh<'a>(case: &Case<'a>, rule: Option<&'a Rule>, findings: &[&'a Finding]) -> Weighed<'a> {

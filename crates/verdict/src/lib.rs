@@ -18,6 +18,7 @@ pub mod look_alike;
 mod saved;
 pub mod sender;
 mod stated;
+pub mod tally;
 mod who;
 pub mod wording;
 

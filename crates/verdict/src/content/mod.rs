@@ -136,7 +136,7 @@ fn unfolded(entries: &str) -> String {
 }
 
 /// The most octets of `text` that end between letters.
-fn up_to(text: &str, octets_max: usize) -> usize {
+pub(crate) fn up_to(text: &str, octets_max: usize) -> usize {
     let mut end = text.len().min(octets_max);
     while !text.is_char_boundary(end) {
         end -= 1;
