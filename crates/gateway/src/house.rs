@@ -8,6 +8,7 @@ use crate::limits;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
+use crate::notify::Notified;
 use crate::receive::Received;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
@@ -32,6 +33,7 @@ pub(crate) struct House {
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
+    pub(crate) notified: Notified,
     pub(crate) engines: Engines,
     pub(crate) lists: Feeds,
     /// Without it no content is edited.
@@ -133,6 +135,7 @@ impl House {
             authenticator,
             connections: Connections::default(),
             judgements: Judgements::default(),
+            notified: Notified::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),
             waiting: AtomicUsize::new(0),
             octets: room::of_octets(limits::OCTETS_UNDER_WAY_MAX),

@@ -27,6 +27,7 @@ pub mod limits;
 mod live;
 mod log;
 mod metrics;
+mod notify;
 mod release;
 mod replies;
 mod returns;
@@ -34,6 +35,7 @@ mod room;
 mod scan;
 mod serve;
 mod status_page;
+mod strip;
 mod tenants;
 mod zone;
 

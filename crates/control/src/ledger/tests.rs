@@ -35,6 +35,7 @@ fn told(name: &'static str) -> Told {
 impl Told {
     fn journey(mut self, minute: i64, outcome: Outcome, to: &[&str]) -> Told {
         self.facts.passages.push(Passage {
+            redirected_to: None,
             id: format!("j{minute}"),
             direction: Some(Direction::Inbound),
             started: at(minute),
@@ -360,6 +361,7 @@ async fn journal(dir: &std::path::Path, tries: &[(i64, Outcome)]) -> Store {
             reply: String::new(),
             returned: None,
             held: None,
+            redirected_to: None,
             visits: 1,
             probe: None,
             newest_token: false,

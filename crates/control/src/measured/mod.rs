@@ -185,7 +185,10 @@ type Key = (String, String);
 /// What we had, durably or back in Microsoft's hands; what we only refused is not there.
 fn came_by<'p>(passages: &'p [Passage], people: &People<'_>) -> HashMap<Key, &'p Passage> {
     let had = |p: &&Passage| {
-        matches!(p.outcome, Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted)
+        matches!(
+            p.outcome,
+            Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted | Outcome::Redirected
+        )
     };
     let keys = |p: &'p Passage| {
         let id = p.message_id.clone().unwrap_or_default();

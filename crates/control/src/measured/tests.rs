@@ -35,6 +35,7 @@ fn passage(id: &str, recipients: &[&str], direction: Direction, outcome: Outcome
         bytes: 1,
         outcome,
         held: None,
+        redirected_to: None,
         visits: 1,
         probe: None,
     }

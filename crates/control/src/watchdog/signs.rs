@@ -159,7 +159,10 @@ fn of_error(error: &ClientError) -> Sign {
 }
 
 fn is_passed(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted)
+    matches!(
+        outcome,
+        Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted | Outcome::Redirected
+    )
 }
 
 fn is_fault(ended: &Ended) -> bool {

@@ -14,7 +14,8 @@ pub fn read(file: &Path) -> Result<Rules> {
 fn parse(file: &Path, text: &str) -> Result<Rules, ConfigErrors> {
     let complaint = Complaint::about(file, text);
     let rules: Option<Rules> = complaint.read();
-    for wrong in rules.iter().flat_map(Rules::wrong) {
+    let of_rules = |rules: &Rules| [rules.wrong(), verdict::custom::wrong(&rules.custom)].concat();
+    for wrong in rules.iter().flat_map(of_rules) {
         let (key, line) = (in_words(&wrong.at), offset(text, &wrong.at));
         complaint.say(complaint.at(line, format!("key `{key}`: {}", wrong.why)));
     }

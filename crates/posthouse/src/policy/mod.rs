@@ -6,6 +6,7 @@ mod file;
 mod lists;
 
 pub use asked::{ListCommand, PolicyCommand};
+pub use file::read;
 pub use lists::lists;
 
 use crate::commands::open;
@@ -17,9 +18,10 @@ use asked::{TryArgs, Way};
 use mail::Envelope;
 use serde::Serialize;
 use std::path::Path;
+use std::sync::Arc;
 use store::Store;
 use tenant::{Direction, Kind, Rule, Rules, Tenant};
-use verdict::{Decision, Finding, Ground, Saved};
+use verdict::{CustomRules, Decision, Finding, Ground, Saved};
 
 pub async fn run(config: &Path, command: PolicyCommand, json: bool) -> Result<()> {
     match command {
@@ -72,6 +74,13 @@ async fn set(config: &Config, name: &str, file: &Path, json: bool) -> Result<()>
     let mut rules = file::read(file)?;
     let store = open(config).await?;
     let tenant = wiring::find_tenant(&store, name).await?;
+    if let Some((at, to)) = rules.own_addresses().into_iter().find(|(_, to)| !tenant.is_own(to)) {
+        bail!(
+            "{}: key `{}`: {to} is of none of the tenant's domains: nothing is redirected to strangers, nor are they told",
+            file.display(),
+            at.join(".")
+        );
+    }
     for rule in &mut rules.rule {
         let known = lifecycle::groups(&store, &tenant, &rule.groups).await;
         rule.groups = known.with_context(|| format!("{}: rule \"{}\"", file.display(), rule.name))?;
@@ -89,6 +98,10 @@ async fn set(config: &Config, name: &str, file: &Path, json: bool) -> Result<()>
         };
         text(&tenant) + note
     })
+}
+
+fn compiled(rules: &Rules) -> Arc<CustomRules> {
+    Arc::new(CustomRules::of(&rules.custom).0)
 }
 
 fn text(tenant: &Tenant) -> String {
@@ -147,7 +160,7 @@ async fn test(config: &Path, args: &TryArgs, json: bool) -> Result<()> {
         None => Ground::default(),
     };
     if let Some(file) = &args.file {
-        ground.policy.rules = file::read(file)?;
+        ground.set_rules(file::read(file)?);
     }
     let raw = std::fs::read(message).with_context(|| format!("message {message}"))?;
     let tried = judged(Saved::read(raw), &ground, args);
@@ -164,6 +177,7 @@ pub async fn of_tenant(store: &Store, name: &str) -> Result<Ground> {
         people: gateway::people(store, tenant.id).await?,
         members: gateway::members(store, tenant.id, &tenant.policy.rules.groups()).await?,
         domains: tenant.domains,
+        custom: compiled(&tenant.policy.rules),
         policy: tenant.policy,
     })
 }
