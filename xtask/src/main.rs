@@ -7,6 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// mail-parser declares a newer Rust than it needs (docs/decisions/0001-mail-parser-rust-version.md).
 const CARGO_FLAG: &str = "--ignore-rust-version";
 
+/// What crates/engines is tried with, and the package that has it.
+const SCANNERS: [(&str, &str); 2] = [("/usr/sbin/clamd", "clamav-daemon"), ("/usr/bin/rspamd", "rspamd")];
+
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   demo [--exit] [--mail DIR] [--report FILE]   build the release binary and run its demo
@@ -20,6 +23,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench loss [--quick] [--seed N] [--one-by-one]  nothing is lost under kills, full disks and broken connections
   bench detect --phish DIR --ham DIR [--ham DIR…] [--spam DIR] [--sample N] [--write] [--json]
                                                what is caught at which price, beside SpamAssassin and Rspamd
+  bench edits --mail DIR                       real mail before and after edits, as two other parsers read it
   bench conformance                            the published suites of docs/standards.md
   fuzz [parse|edit|server|message|client] [--seconds N] [--seed N]
                                                properties of parsers and sessions on random cases; without a name each
@@ -48,6 +52,11 @@ fn main() -> ExitCode {
 
 fn demo(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
+    for scanner in SCANNERS {
+        if let Err(why) = have_program(scanner.0, scanner.1) {
+            eprintln!("the demo goes on without outside scanners: {why}");
+        }
+    }
     cargo(&["build", "--release", CARGO_FLAG, "--package", "posthouse"], &[])?;
     let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
     run(Command::new(format!("{target}/release/posthouse")).arg("demo").args(args))
@@ -56,9 +65,9 @@ fn demo(args: &[String]) -> Result<(), String> {
 fn test(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
     have_dkimpy()?;
-    // what crates/engines is tried with
-    have_program("/usr/sbin/clamd", "clamav-daemon")?;
-    have_program("/usr/bin/rspamd", "rspamd")?;
+    for (program, package) in SCANNERS {
+        have_program(program, package)?;
+    }
     cargo(&["test", "--workspace", CARGO_FLAG], args)
 }
 
@@ -81,11 +90,26 @@ fn bench(args: &[String]) -> Result<(), String> {
         {
             measured(name, more, args)
         }
+        Some((name, args)) if name == "edits" => {
+            let [_, folder] =
+                args.iter().position(|a| a == "--mail").and_then(|at| args.get(at..at + 2)).unwrap_or(&[])
+            else {
+                return Err("say where the mail is: cargo xtask bench edits --mail DIR, a folder of .eml files".into());
+            };
+            have_dkimpy()?;
+            let test = ["test", CARGO_FLAG, "--package", "mail", "--test", "real_mail", "--", "--nocapture"];
+            run(Command::new(env!("CARGO")).args(test).env("POSTHOUSE_CORPUS", absolute(folder)?))
+        }
         Some((name, _)) if name == "conformance" => {
             cargo(&["test", CARGO_FLAG, "--package", "gateway", "--test", "conformance", "--", "--nocapture"], &[])
         }
         _ => journey(args),
     }
+}
+
+/// Tests run in the folder of their package.
+fn absolute(folder: &str) -> Result<std::path::PathBuf, String> {
+    std::fs::canonicalize(folder).map_err(|e| format!("{folder}: {e}"))
 }
 
 /// Those of `crates/bench`, which measures the release binary from outside.

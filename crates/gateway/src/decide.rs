@@ -12,7 +12,6 @@ use mail::{Message, Replacement};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tenant::Sender;
-use verdict::custom::is_only_told;
 use verdict::{Decision, Proofs, Verdict, Who};
 
 pub(crate) struct Decided {
@@ -70,8 +69,8 @@ fn by_findings(
             let decision = verdict::decide(&findings, policy, &who);
             match lacks {
                 // what is bad enough to be kept needs no other opinion
-                Some(fault) if decision.verdict == Verdict::Pass => (decision, fault),
-                _ => return Ok(decided(decision, true, findings.iter().any(|f| !is_only_told(f)))),
+                Some(fault) if matches!(decision.verdict, Verdict::Pass | Verdict::Redirect) => (decision, fault),
+                _ => return Ok(decided(decision, true, verdict::is_suspicious(&findings))),
             }
         }
         Err(fault) => (Decision::pass(Vec::new()), fault),

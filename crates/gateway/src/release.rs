@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{AlertKind, Held, HeldStep, NewHold, Store};
-use verdict::custom::is_only_told;
 
 /// Hands one held message back; it is deleted here once Microsoft has it for every recipient. Returns what Microsoft
 /// said, the least favourable answer first.
@@ -47,7 +46,7 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         is_probe: hold.probe,
         visits: journey.as_ref().map_or(1, |j| j.visits),
         null_sender: hold.envelope.is_null_sender(),
-        is_suspicious: journey.as_ref().is_none_or(|j| j.findings.iter().any(|f| !is_only_told(f)) || !j.judged),
+        is_suspicious: journey.as_ref().is_none_or(|j| verdict::is_suspicious(&j.findings) || !j.judged),
         // a person has looked
         marks: verdict::Marks::default(),
     };

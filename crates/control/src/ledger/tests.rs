@@ -50,6 +50,11 @@ impl Told {
         });
         self
     }
+    fn redirected(mut self, minute: i64, from: &[&str], to: &str) -> Told {
+        self = self.journey(minute, Outcome::Redirected, from);
+        self.facts.passages.last_mut().unwrap().redirected_to = Some(to.into());
+        self
+    }
     fn back(self, minute: i64) -> Told {
         self.journey(minute, Outcome::HandedBack, &[ANNA])
     }
@@ -257,6 +262,12 @@ fn situations() -> Vec<Told> {
             .returned(5, "Delivered"),
         seen("Microsoft took it, and it disappeared").back(0),
         seen("released, and it disappeared").held(0).step(9, S::Released),
+        seen("redirected to somebody else").redirected(0, &[ANNA], BEN).line_of(0, BEN, "Delivered", "203.0.113.5"),
+        seen("redirected among its recipients")
+            .line_of(0, BEN, "Delivered", "198.51.100.7")
+            .redirected(0, &[ANNA, BEN], BEN)
+            .line_of(0, BEN, "Delivered", "203.0.113.5"),
+        told("redirected, and the trace has nothing of it").redirected(0, &[ANNA], BEN),
         told("the trace has nothing of it").back(0),
         told("held, and the trace has nothing of it").held(0).kept(&[ANNA]),
         seen("handed back this minute").back(0).just_now(),

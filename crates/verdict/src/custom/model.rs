@@ -234,6 +234,12 @@ pub(crate) const MODEL: &[Variable] = &[
         source: Source::Message(|seen, _| Some(Value::Bool(seen.history?.first_contact.known() == Some(&true)))),
     },
     Variable {
+        name: "new_domain",
+        kind: Kind::Bool,
+        prose: "nor with anybody of its organisation",
+        source: Source::Message(|seen, _| Some(Value::Bool(seen.history?.new_domain.known() == Some(&true)))),
+    },
+    Variable {
         name: "earlier_messages",
         kind: Kind::Int,
         prose: "of this address, that were passed on; 0 where that is not known",

@@ -231,7 +231,12 @@ pub(super) fn open_gzip(opener: &mut Opener<'_>, file: usize, octets: &[u8], dep
         return;
     }
     let outer = opener.files[file].name.clone();
-    let mut from = flate2::read::GzDecoder::new(octets);
+    let grown = gzip_claims(octets);
+    if grown > UNPACKED_OCTETS_MAX && grown / octets.len().max(1) as u64 > UNPACK_RATIO_MAX {
+        return opener.cannot(file, &format!("a gzip file that grows to {} MB when unpacked", grown >> 20));
+    }
+    // programs unpack every member of it, one after the other (RFC 1952 §2.2)
+    let mut from = flate2::read::MultiGzDecoder::new(octets);
     let told = from.header().and_then(|h| h.filename()).map(|n| String::from_utf8_lossy(n).into_owned());
     let lower = outer.to_ascii_lowercase();
     let stem = match (lower.strip_suffix(".tgz"), lower.strip_suffix(".gz")) {
@@ -244,6 +249,11 @@ pub(super) fn open_gzip(opener: &mut Opener<'_>, file: usize, octets: &[u8], dep
         Ok(inner) => opener.inner(file, &name, &inner, depth),
         Err(_) => opener.cannot(file, "a broken gzip file"),
     }
+}
+
+/// What the last member says it has unpacked (RFC 1952 §2.3.1, ISIZE); where it lies, only what is read counts.
+fn gzip_claims(octets: &[u8]) -> u64 {
+    octets.last_chunk::<4>().map_or(0, |size| u64::from(u32::from_le_bytes(*size)))
 }
 
 pub(super) fn open_tar(opener: &mut Opener<'_>, file: usize, octets: &[u8], depth: usize) {

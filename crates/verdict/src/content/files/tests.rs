@@ -143,6 +143,8 @@ fn bombs_stay_in_budget_and_are_unscannable() {
     // below the bound on what the directory admits, and a script that would be read whole
     stays_in_budget("one.zip", &zip(&[("a.js", &zeros(20))]), "larger than is looked at");
     stays_in_budget("bomb.gz", &gzip(&[b"<html>".to_vec(), zeros(40)].concat()), "larger than is looked at");
+    // of a kind whose head would do
+    stays_in_budget("zeros.gz", &gzip(&zeros(66)), "grows to 66 MB");
     let nested = zip(&(0..16)
         .map(|_| ())
         .enumerate()
@@ -165,6 +167,13 @@ fn bombs_stay_in_budget_and_are_unscannable() {
     let six = zip(&names[..6].iter().map(|n| (n.as_str(), some.as_slice())).collect::<Vec<_>>());
     stays_in_budget("six.zip", &six, "more than 5000 files");
     stays_in_budget("bomb.7z", &seven_zip("zeros", &zeros(66)), "66 MB");
+}
+
+#[test]
+fn every_member_of_a_gzip_file_is_read() {
+    let parts = [&b"<html>"[..], b"<script>document.title</script>"].map(gzip);
+    let said = seen("page.html.gz", &parts.concat());
+    assert!(said.contains("Script"), "{said}");
 }
 
 #[test]
