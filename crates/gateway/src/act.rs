@@ -47,6 +47,7 @@ pub(crate) async fn act(
             let mut all = own_fields(&marks, &received_field(house, received));
             let case = edits::Case {
                 tenant: attributed.tenant(),
+                journey: &received.id,
                 direction: attributed.direction,
                 is_probe: attributed.probe.is_some(),
                 visits: attributed.visits,
@@ -56,7 +57,7 @@ pub(crate) async fn act(
             };
             let wanted = edits::wanted(house, &case);
             all.extend(wanted.edits);
-            let (raw, mut told) = edits::carried_out(house, &received.raw, all, proofs).await;
+            let (raw, mut told) = edits::carried_out(house, &received.raw, all, wanted.links.as_ref(), proofs).await;
             told.extend(wanted.left);
             Ok(Action::HandBack(raw, told))
         }

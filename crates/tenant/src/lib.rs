@@ -6,6 +6,7 @@
 mod category;
 mod edits;
 pub mod limits;
+mod links;
 mod lists;
 mod marks;
 mod policy;
@@ -14,6 +15,7 @@ mod secret;
 
 pub use category::Category;
 pub use edits::{BannerFor, Edits, HeaderField, WORDING};
+pub use links::{AtClick, LINK_DAYS, LINK_DAYS_MAX, Links};
 pub use lists::{Entry, Listed, Lists, Pattern, Sender};
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
