@@ -37,7 +37,7 @@ pub(crate) fn decide(
             match lacks {
                 // what is bad enough to be kept needs no other opinion
                 Some(fault) if decision.verdict == Verdict::Pass => (decision, fault),
-                _ => return Ok(Decided { decision, judged: true, is_suspicious: !findings.is_empty() }),
+                _ => return Ok(Decided { decision, judged: true, is_suspicious: verdict::is_suspicious(&findings) }),
             }
         }
         Err(fault) => (Decision::pass(Vec::new()), fault),

@@ -75,6 +75,7 @@ fn unknown(why: &str) -> History {
     History {
         first_contact: Fact::Unknown(why.into()),
         messages: Fact::Unknown(why.into()),
+        new_domain: Fact::Unknown(why.into()),
         reply_to: Fact::Unknown(why.into()),
     }
 }

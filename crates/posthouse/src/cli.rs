@@ -481,7 +481,7 @@ pub struct DemoArgs {
     /// End after the table; exit code 0 only if every expectation held.
     #[arg(long)]
     pub exit: bool,
-    /// Send every file of this folder through as well.
+    /// Send every file of this folder through as well; outside scanners are then not asked.
     #[arg(long, value_name = "DIR")]
     pub mail: Vec<PathBuf>,
     /// Write the result as JSON.

@@ -27,7 +27,7 @@ pub use content::Content;
 pub use decide::{Decision, Marks, Measure, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Fact, FirstPass, History, Proofs, SenderPolicy};
-pub use finding::{Category, Finding, Severity};
+pub use finding::{Category, Finding, Severity, is_suspicious};
 pub use lists::{List, Listing, Lists};
 pub use saved::{Ground, Origin, Saved, as_sent};
 pub use sender::{Mailbox, Proven, Sender};
