@@ -56,6 +56,7 @@ pub(crate) async fn act(
             let mut all = own_fields(&marks, &received_field(house, received));
             let case = edits::Case {
                 tenant: attributed.tenant(),
+                journey: &received.id,
                 direction: attributed.direction,
                 is_probe: attributed.probe.is_some(),
                 visits: attributed.visits,
@@ -68,7 +69,7 @@ pub(crate) async fn act(
             if !decided.replacements.is_empty() {
                 all.push(Edit::Replace(decided.replacements.clone()));
             }
-            let (raw, mut told) = edits::carried_out(house, &received.raw, all, proofs).await;
+            let (raw, mut told) = edits::carried_out(house, &received.raw, all, wanted.links.as_ref(), proofs).await;
             told.extend(wanted.left);
             let (envelope, redirected_to) = redirected(received, &decided.decision);
             told.extend(redirected_to.as_ref().map(|to| format!("redirected to {to}")));

@@ -5,6 +5,7 @@ use crate::drain::Drain;
 use crate::hand_back::Connections;
 use crate::judgements::Judgements;
 use crate::limits;
+use crate::links::click::Clicks;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
@@ -36,6 +37,7 @@ pub(crate) struct House {
     pub(crate) notified: Notified,
     pub(crate) engines: Engines,
     pub(crate) lists: Feeds,
+    pub(crate) clicks: Clicks,
     /// Without it no content is edited.
     pub(crate) arc: Option<ArcKey>,
     pub(crate) journeys: Semaphore,
@@ -128,6 +130,7 @@ impl House {
             arc,
             engines: Engines::new(settings.engines.clone()),
             lists: Feeds::new(settings.lists.clone(), settings.lists_dir.clone()),
+            clicks: Clicks::default(),
             tenants: Tenants::new(settings.roots.clone()),
             settings,
             store,

@@ -6,6 +6,7 @@ use crate::faults::Fault;
 use crate::house::House;
 use crate::judgements::{self, Judgement, Looked};
 use crate::limits;
+use crate::links;
 use crate::receive::Received;
 use crate::scan::scan;
 use mail::Message;
@@ -112,12 +113,16 @@ async fn look(
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
     let (classifier, lists) = (house.settings.classifier.clone(), house.lists.lists());
+    let web = house.settings.web.clone();
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
         let sender = Sender::of(&message, &received.envelope, &proofs);
         message.with_parts(|parts| {
-            let content = Content::of(parts);
+            let mut content = Content::of(parts);
+            if let Some(web) = &web {
+                content.see_through(|url| links::behind(&web.public_url, url));
+            }
             let evidence = Evidence {
                 direction,
                 envelope: &received.envelope,

@@ -55,6 +55,9 @@ const RETURN_CODES: [(u8, u16, u16); 24] = [
     (5, 7, 711),
 ];
 
+/// What becomes of a click.
+const CLICKS: [&str; 7] = ["passed", "warned", "continued", "blocked", "expired", "refused", "unavailable"];
+
 /// What [`fault_kind`] returns.
 const FAULTS: [&str; 8] =
     ["store", "inspection", "engine", "late", "panic", "dns", "return_unreachable", "return_configuration"];
@@ -219,6 +222,7 @@ pub(crate) struct Metrics {
     store_errors: Family<OperationLabel, Counter>,
     outside: Outside,
     reloads: Family<ResultLabel, Counter>,
+    clicks: Family<ResultLabel, Counter>,
     now: Gauges,
 }
 
@@ -257,12 +261,14 @@ impl Metrics {
             store_errors: Family::default(),
             outside: Outside::new(),
             reloads: Family::default(),
+            clicks: Family::default(),
             now: Gauges::default(),
         };
         metrics.register_journeys();
         metrics.register_doors();
         metrics.register_now();
         // what can only be counted up is there from the start, or its first count is no increase
+        CLICKS.iter().for_each(|result| drop(metrics.clicks.get_or_create(&ResultLabel { result })));
         FAULTS.iter().for_each(|kind| drop(metrics.faults.get_or_create(&KindLabel { kind })));
         metrics
     }
@@ -325,6 +331,7 @@ impl Metrics {
         );
         r.register("store_errors", "What the store did not do", self.store_errors.clone());
         self.outside.register(r);
+        r.register("clicks", "Clicks on rewritten links, and what became of them", self.clicks.clone());
         r.register("reloads", "Configurations read on SIGHUP", self.reloads.clone());
     }
 
@@ -464,6 +471,11 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, taken: bool) {
         self.reloads.get_or_create(&ResultLabel { result: if taken { "taken" } else { "refused" } }).inc();
+    }
+
+    /// A click on a rewritten link.
+    pub(crate) fn click(&self, result: &'static str) {
+        self.clicks.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// The whole page, with what is so at this moment.

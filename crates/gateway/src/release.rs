@@ -42,6 +42,7 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
     let journey = house.store.journey(&hold.journey).await?;
     let case = edits::Case {
         tenant: &connected.tenant,
+        journey: &hold.journey,
         direction: hold.direction,
         is_probe: hold.probe,
         visits: journey.as_ref().map_or(1, |j| j.visits),
@@ -50,9 +51,10 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
         // a person has looked
         marks: verdict::Marks::default(),
     };
-    all.extend(edits::wanted(house, &case).edits);
+    let wanted = edits::wanted(house, &case);
+    all.extend(wanted.edits);
     let proofs = journey.map(|j| j.proofs).unwrap_or_default();
-    let (raw, told) = edits::carried_out(house, &body, all, &proofs).await;
+    let (raw, told) = edits::carried_out(house, &body, all, wanted.links.as_ref(), &proofs).await;
     if !told.is_empty() {
         tracing::info!(held = %held.id, edits = told.join("; "), "edited at release");
     }

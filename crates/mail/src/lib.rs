@@ -10,7 +10,7 @@ mod pieces;
 mod structure;
 
 pub use edit::{
-    Banner, Edit, Edited, NEVER, NULL_SENDER, Never, Replacement, UrlMap, apply, apply_and_tell, may_replace,
+    Banner, Edit, Edited, NEVER, NULL_SENDER, Never, Replacement, UrlMap, apply, apply_and_tell, escape, may_replace,
 };
 pub use envelope::{Body, Envelope, Recipient, Return};
 pub use headers::{Header, HeaderSection};

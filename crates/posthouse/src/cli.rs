@@ -121,6 +121,9 @@ pub enum Command {
         /// The journey's id, or its beginning.
         id: String,
     },
+    /// Rewritten links (docs/links.md).
+    #[command(subcommand)]
+    Link(crate::link::LinkCommand),
     /// Judge saved messages again with today's detectors, and show what would happen to them.
     Replay(ReplayArgs),
     /// What is done with what is found in a tenant's mail (docs/policy.md).

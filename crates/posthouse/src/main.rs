@@ -14,6 +14,7 @@ mod engine;
 mod fleet;
 mod ledger;
 mod lifecycle;
+mod link;
 mod logging;
 mod policy;
 mod ranges;
@@ -98,6 +99,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Trace { tenant, address, message_id, limit } => {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }
+                Command::Link(command) => link::run(&config, command, json).await?,
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Allow { tenant, command } => policy::lists(&config, &tenant, false, command, json).await?,
                 Command::Block { tenant, command } => policy::lists(&config, &tenant, true, command, json).await?,

@@ -164,6 +164,15 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
     out.join("\n")
 }
 
+/// Under what is told of a journey; who clicked is not known.
+pub fn clicks(clicks: &[store::Click]) -> String {
+    let one = |c: &store::Click| {
+        let (times, last) = (c.times, at(c.last));
+        format!("\n  clicked     {}: {times} times, last {last}: {}", c.result, short(&c.url, 120))
+    };
+    clicks.iter().map(one).collect()
+}
+
 pub fn finding(finding: &verdict::Finding) -> Vec<String> {
     let points = if finding.points > 0 { format!(", {} points", finding.points) } else { String::new() };
     let mut out = vec![format!(

@@ -246,6 +246,7 @@ impl Store {
         let journeys = sqlx::query("DELETE FROM journeys WHERE started<$1").bind(before).execute(&self.quick).await?;
         let alerts = sqlx::query("DELETE FROM alerts WHERE last<$1").bind(before).execute(&self.quick).await?;
         self.forget_contacts(before).await?;
+        self.forget_links(before).await?;
         sqlx::query("DELETE FROM held_history WHERE at<$1").bind(before).execute(&self.quick).await?;
         sqlx::query("DELETE FROM notices WHERE alert NOT IN (SELECT id FROM alerts)").execute(&self.quick).await?;
         Ok(journeys.rows_affected() + alerts.rows_affected())

@@ -6,6 +6,7 @@
 pub mod because;
 pub mod brands;
 pub mod classifier;
+pub mod click;
 pub mod content;
 pub mod custom;
 pub mod decide;

@@ -13,6 +13,7 @@ mod engines;
 mod kills;
 mod ledger;
 mod lifecycle;
+mod links;
 mod loop_guard;
 mod notices;
 mod observe;
