@@ -1,6 +1,6 @@
 //! Who is told what was done with a message, by the tenant's wish (docs/policy.md): a mail by the tenant's own return
-//! leg, or an alert. Mail never waits for it; what cannot be told is an alert. It cannot loop: it goes out with the null
-//! sender and the mark of what was checked, and of a notice nobody is notified.
+//! leg, or an alert. Mail never waits for it; what cannot be told is an alert. It cannot loop: it carries the mark of what
+//! was checked, nobody reads at its sender's address, and of a notice nobody is notified.
 
 use crate::act::{Marks, date, own_fields};
 use crate::attribute::Attributed;
@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Outcome};
-use tenant::{ALERT, Direction, TenantId};
+use tenant::{ALERT, Direction, NOTICE_SENDER, TenantId};
 use verdict::{Decision, Verdict};
 
 /// What was told in the last hour: when, and of which message to whom.
@@ -109,12 +109,13 @@ fn send(house: &Arc<House>, attributed: &Attributed, received: &Received, who: &
         verdict: "notice",
         keep_probe: false,
     };
-    let from = format!("posthouse@{}", connected.tenant.connector_domain);
+    // nobody reads there, and who measures the tenant's mail knows it by this name
+    let from = format!("{NOTICE_SENDER}@{}", connected.tenant.connector_domain);
     let now = date(jiff::Timestamp::now());
     let trace = format!("by {} (Posthouse) id {id}; {now}", house.settings.hostname);
     let raw = mail::apply(&written(&from, &who, subject, text, &id, &now).into(), &own_fields(&marks, &trace));
     tokio::spawn(async move {
-        let envelope = Envelope::new("", [who.clone()]);
+        let envelope = Envelope::new(from, [who.clone()]);
         let said = offer(&house, &connected, &envelope, &raw, &Deadlines::usual()).await;
         let why = match said {
             Ok(said) => said.iter().find(|s| !s.reply().is_success()).map(|s| s.reply().to_string()),

@@ -63,6 +63,9 @@ pub type Actions = BTreeMap<Kind, Action>;
 /// By rows of the table: mail addresses, or [`ALERT`].
 pub type Notify = BTreeMap<Kind, String>;
 
+/// Below the connector's domain: who writes notices.
+pub const NOTICE_SENDER: &str = "notice";
+
 /// In the place of an address: the alerts of the operator.
 pub const ALERT: &str = "alert";
 

@@ -112,6 +112,10 @@ impl Told {
         });
         self
     }
+    fn from(mut self, sender: &str) -> Told {
+        self.rows.last_mut().unwrap().sender = sender.into();
+        self
+    }
     fn came(self, minute: i64, status: &str) -> Told {
         self.line_of(minute, ANNA, status, "198.51.100.7")
     }
@@ -207,6 +211,9 @@ fn situations() -> Vec<Told> {
         fork("one recipient handed back, the other held").kept(&[ANNA]),
         fork("one handed back, the other released later").step(60, S::Released).returned(60, "Delivered"),
         seen("a probe that arrived").journey(0, O::Swallowed, &[ANNA]).probe(),
+        told("a notice of ours in the trace alone")
+            .line_of(0, ANNA, "Delivered", "203.0.113.5")
+            .from("notice@contoso.connect.example"),
         told("a probe in the trace alone").line_of(0, "probe-x@connect.example", "Delivered", ""),
         seen("two messages under one Message-ID")
             .came(1, "Delivered")

@@ -95,6 +95,14 @@ name = "all"
 name = "board"
 [rule.actions]
 phishing = "reject"
+
+[[custom]]
+name = "own"
+when = """
+subject.contains('x') &&
+  form.site == 'acme.example'"""
+category = "spam"
+reason = "so it is"
 "#;
 
     #[test]
@@ -105,7 +113,7 @@ phishing = "reject"
 
     #[test]
     fn what_is_shown_as_a_file_is_read_as_the_same() {
-        let text = "monitor_only = true\n[base]\nbulk = \"tag\"\n[wording]\ntag = \"[?]\"\n[[rule]]\nname = \"out\"\ndirection = \"outbound\"\nusers = [\"Ada@contoso.example\"]\nactions = { data_loss = \"reject\" }\n";
+        let text = "monitor_only = true\n[base]\nbulk = \"tag\"\n[wording]\ntag = \"[?]\"\n[[rule]]\nname = \"out\"\ndirection = \"outbound\"\nusers = [\"Ada@contoso.example\"]\nredirect_to = \"b@contoso.example\"\nactions = { data_loss = \"reject\" }\nnotify = { data_loss = \"alert\" }\n[[custom]]\nname = \"own\"\nwhen = \"points > 5\"\ncategory = \"spam\"\nreason = \"so it is\"\n";
         let rules = parse(Path::new("policy.toml"), text).unwrap();
         assert_eq!(rules.rule[0].users, ["ada@contoso.example"]);
         assert_eq!(parse(Path::new("policy.toml"), &toml::to_string(&rules).unwrap()).unwrap(), rules);

@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use store::Store;
-use tenant::{Direction, Kind, Rule, Rules, Tenant};
+use tenant::{Action, Direction, Kind, Rule, Rules, Tenant};
 use verdict::{CustomRules, Decision, Finding, Ground, Saved};
 
 pub async fn run(config: &Path, command: PolicyCommand, json: bool) -> Result<()> {
@@ -107,9 +107,16 @@ fn compiled(rules: &Rules) -> Arc<CustomRules> {
 fn text(tenant: &Tenant) -> String {
     let rules = &tenant.policy.rules;
     let actions = |rule: Option<&Rule>| {
-        let said = |kind: &&Kind| rule.is_none_or(|r| r.actions.contains_key(kind));
+        let said = |kind: &&Kind| rule.is_none_or(|r| r.actions.contains_key(kind) || r.notify.contains_key(kind));
         let all = Kind::ALL.iter().filter(said);
-        let all: Vec<_> = all.map(|k| format!("{} = {}", k.as_str(), rules.action(rule, *k).as_str())).collect();
+        let one = |k: &Kind| {
+            let action = rules.action(rule, *k);
+            let to = rules.redirect_to(rule).filter(|_| action == Action::Redirect);
+            let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
+            let told = rules.notified(rule, *k).map(|who| format!(", notify {who}")).unwrap_or_default();
+            format!("{} = {}{to}{told}", k.as_str(), action.as_str())
+        };
+        let all: Vec<_> = all.map(one).collect();
         if all.is_empty() { "as the base policy says".into() } else { all.join("\n") }
     };
     let watched = |is: bool| if is { " (only watched)" } else { "" };
@@ -121,11 +128,12 @@ fn text(tenant: &Tenant) -> String {
     rows.push(["base policy".to_owned() + watched(rules.monitor_only), "everybody's, both ways".into(), actions(None)]);
     let lists = &tenant.policy.lists;
     format!(
-        "{} · policy revision {}{}\n{}\n{} senders allowed, {} blocked; the first rule that fits counts, and what it does not say the base policy says",
+        "{} · policy revision {}{}\n{}\n{} custom rules (`posthouse rules show`), {} senders allowed, {} blocked; the first rule that fits counts, and what it does not say the base policy says",
         tenant.display_name,
         tenant.policy.revision,
         if rules.monitor_only { " · MONITOR ONLY: nothing is done" } else { "" },
         show::table(["rule", "whose mail", "what is done"], rows),
+        rules.custom.len(),
         lists.allow.len(),
         lists.block.len()
     )

@@ -155,6 +155,10 @@ async fn attachments_are_stripped_mail_is_redirected_and_people_are_told() {
     let notice = MessageParser::new().parse(notice.as_bytes()).unwrap().body_text(0).unwrap().into_owned();
     assert!(notice.contains("stripped a message") && notice.contains("base policy: malware = strip"), "{notice}");
 
+    // it did not come by us again
+    let again = world.json(&["trace", "--address", "notice@"]);
+    assert_eq!(again.as_array().unwrap().len(), 0, "{again}");
+
     // what is not in the attachment alone, or signed, is held
     let lie = "<a href=\"https://evil.example/x\">www.mybank.example</a>";
     let signed = with_attachment("<p>x</p>").replacen("multipart/mixed", "multipart/signed", 1);

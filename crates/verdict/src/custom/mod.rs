@@ -133,6 +133,11 @@ impl CustomRules {
         self.rules.is_empty()
     }
 
+    /// Steps that all of them take at most.
+    pub fn cost(&self) -> u64 {
+        self.rules.iter().map(|r| r.compiled.cost).sum()
+    }
+
     /// Parts of one message that differ in their recipients may be judged differently.
     pub fn tell_recipients_apart(&self) -> bool {
         self.used.iter().any(|v| v.name == "recipients")
