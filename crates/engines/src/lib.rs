@@ -14,6 +14,7 @@ mod icap;
 pub mod limits;
 mod rspamd;
 mod settings;
+pub mod started;
 mod wire;
 
 pub use engine::{Answer, Change, Engines, Status};

@@ -58,3 +58,5 @@ pub const FEED_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FEED_TIMEOUT: Duration = Duration::from_secs(300);
 /// From one host to another, as feeds behind a CDN do.
 pub const FEED_REDIRECTS_MAX: usize = 5;
+/// Until a scanner that a test or the demo starts answers: rspamd compiles its rules first, on a busy machine for seconds.
+pub const START_PATIENCE: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@ use crate::arc::ArcSettings;
 use crate::house::House;
 use crate::live::Live;
 use crate::receive::Session;
+use crate::web::WebSettings;
 use crate::{limits, release, replies, scan, zone};
 use ipnet::IpNet;
 use smtp::serve_connection;
@@ -50,6 +51,8 @@ pub struct Settings {
     /// What is known to be bad, and where feeds of it are kept.
     pub lists: Vec<engines::FeedSettings>,
     pub lists_dir: std::path::PathBuf,
+    /// Where people's pages are, if anywhere.
+    pub web: Option<WebSettings>,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.
@@ -61,6 +64,8 @@ pub enum GatewayError {
     ListenDns { address: SocketAddr, source: std::io::Error },
     #[error("status.listen {address}: {source}; is another server there?")]
     ListenStatus { address: SocketAddr, source: std::io::Error },
+    #[error("web.listen {address}: {source}; is another server there, or does the port need more rights?")]
+    ListenWeb { address: SocketAddr, source: std::io::Error },
     #[error("the gateway's own certificate: {0}")]
     Certificate(#[from] smtp::tls::TlsError),
     #[error("gateway.arc_key: {0}")]
@@ -193,6 +198,7 @@ impl Running {
     pub async fn shutdown(self) -> bool {
         self.accepting.abort();
         let finished = self.house.drain.finish().await;
+        self.house.clicks.write(&self.house.store).await;
         self.tasks.iter().for_each(JoinHandle::abort);
         finished
     }

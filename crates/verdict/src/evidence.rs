@@ -93,6 +93,8 @@ pub struct History {
     pub first_contact: Fact<bool>,
     /// Messages of it that were passed on.
     pub messages: Fact<u64>,
+    /// Nobody here had to do with anybody of its organisation.
+    pub new_domain: Fact<bool>,
     /// Where its answers went until now, as a registrable domain; absent where they went back to it.
     pub reply_to: Fact<String>,
 }

@@ -2,11 +2,11 @@
 //! through public doors only.
 
 use crate::door::Door;
+use engines::started::free_port;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const ZONE: &str = "connect.posthouse.example";
@@ -69,20 +69,6 @@ pub async fn until<F: AsyncFnMut() -> bool>(name: &str, mut what: F) {
     while !what().await {
         assert!(Instant::now() < deadline, "{name} did not happen within a minute");
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Below the ports that the system hands out by itself (32768 and up on Linux): between this look and the server's own, a
-/// client's connection may take one of those.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let n = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 12_000 + u16::try_from(n % 20_000).unwrap();
-        let at = ("127.0.0.1", port);
-        if std::net::TcpListener::bind(at).is_ok() && std::net::UdpSocket::bind(at).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -35,6 +35,7 @@ pub mod listed_url;
 pub mod look_alike_domain;
 pub mod lying_archive;
 pub mod macro_dropper;
+pub mod new_domain;
 pub mod odd_host;
 pub mod offer_wording;
 pub mod one_site;
@@ -108,6 +109,7 @@ pub const CATALOGUE: &[Detector] = &[
     display_name::DETECTOR,
     reply_to::DETECTOR,
     spoofed_sender::DETECTOR,
+    new_domain::DETECTOR,
     header_form::DETECTOR,
     sender_domain::DETECTOR,
     credential_wording::DETECTOR,
