@@ -164,7 +164,7 @@ mod tests {
     fn a_decision_speaks_before_the_policy_for_all_and_its_banners_come_out_again() {
         let wording = Wording { caution: Some("Ada asks you to look twice here.".into()), ..Wording::default() };
         let all = Edits { banner: BannerFor::External, subject_tag: Some("[X]".into()), ..Edits::default() };
-        let marks = Marks { tag: true, banner: Some(tenant::Level::Caution) };
+        let marks = Marks { tag: true, banner: Some(tenant::Level::Caution), ..Marks::default() };
         let edits = inbound(&all, &wording, true, marks);
         let banner = Edit::Banner(Banner::of("Ada asks you to look twice here."));
         assert_eq!(edits, [Edit::SubjectTag("[SUSPICIOUS]".into()), banner]);

@@ -9,6 +9,7 @@ use crate::links::click::Clicks;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
+use crate::notify::Notified;
 use crate::receive::Received;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
@@ -33,6 +34,7 @@ pub(crate) struct House {
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
+    pub(crate) notified: Notified,
     pub(crate) engines: Engines,
     pub(crate) lists: Feeds,
     pub(crate) clicks: Clicks,
@@ -136,6 +138,7 @@ impl House {
             authenticator,
             connections: Connections::default(),
             judgements: Judgements::default(),
+            notified: Notified::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),
             waiting: AtomicUsize::new(0),
             octets: room::of_octets(limits::OCTETS_UNDER_WAY_MAX),

@@ -22,7 +22,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome};
 use tenant::Direction;
-use verdict::Verdict;
+use verdict::{Verdict, custom};
 
 /// Steps of a journey as the journal names them.
 const STEPS: [&str; 8] = ["receive", "attribute", "parse", "authenticate", "inspect", "decide", "act", "hand back"];
@@ -89,6 +89,7 @@ fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::Healed => "healed",
         AlertKind::FailOpen => "fail_open",
         AlertKind::Engine => "engine",
+        AlertKind::Policy => "policy",
         AlertKind::Test => "test",
         AlertKind::Other => "other",
     }
@@ -371,6 +372,7 @@ impl Metrics {
                 _ if decision.would.is_some() => "watched",
                 Verdict::Pass if !decision.marks.is_none() => "mark",
                 Verdict::Pass => "pass",
+                Verdict::Redirect => "redirect",
                 Verdict::Hold => "hold",
                 Verdict::Reject => "reject",
                 Verdict::Delete => "delete",
@@ -386,7 +388,12 @@ impl Metrics {
                 verdict::Severity::Suspicious => "suspicious",
                 verdict::Severity::Malicious => "malicious",
             };
-            let detector = known.find(|id| *id == finding.detector).unwrap_or("other");
+            // names of tenants' own rules are no labels: anybody makes as many as he likes
+            let own =
+                [(custom::ENABLED, "custom"), (custom::WATCHED, "custom_watched"), (custom::FAILED, "custom_failed")];
+            let own = own.into_iter().find(|(prefix, _)| finding.detector.starts_with(prefix));
+            let detector = known.find(|id| *id == finding.detector);
+            let detector = detector.or(own.map(|(_, label)| label)).unwrap_or("other");
             self.findings.get_or_create(&FindingLabels { detector, severity }).inc();
         }
         if let Some(kind) = log.fault {
@@ -533,6 +540,7 @@ fn name_of(outcome: Outcome) -> &'static str {
         Outcome::Refused => "refused",
         Outcome::Swallowed => "swallowed",
         Outcome::Deleted => "deleted",
+        Outcome::Redirected => "redirected",
     }
 }
 

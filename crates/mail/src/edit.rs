@@ -10,12 +10,14 @@ mod html;
 mod links;
 pub(crate) mod never;
 mod part;
+mod replace;
 mod subject;
 mod text;
 mod transfer;
 
 pub use html::escape;
 pub use never::{NEVER, NULL_SENDER, Never};
+pub use replace::{Replacement, may_replace};
 
 use crate::Pieces;
 use crate::headers::HeaderSection;
@@ -41,6 +43,8 @@ pub enum Edit {
     RemoveBanner { wordings: Vec<String> },
     /// Web addresses of links and in text.
     RewriteUrls(UrlMap),
+    /// Parts that are taken out.
+    Replace(Vec<Replacement>),
     /// The same wherever they stand, in visible text too: for addresses that were rewritten.
     RestoreUrls(UrlMap),
 }
@@ -202,7 +206,13 @@ fn content(raw: &[u8], edits: &[Edit], told: &mut Edited) -> Result<Vec<Splice>,
             Err(refusal) => told.left.push(format!("tag {tag:?}: {refusal}")),
         }
     }
-    if edits.iter().any(|e| e.is_of_content() && !matches!(e, Edit::SubjectTag(_))) {
+    for all in edits.iter().filter_map(|e| if let Edit::Replace(all) = e { Some(all) } else { None }) {
+        // else nobody knows where a part begins
+        parts.as_ref().map_err(Clone::clone)?;
+        splices.extend(replace::changes(raw, all)?);
+        told.made.extend(all.iter().map(|one| format!("part {} taken out", one.part + 1)));
+    }
+    if edits.iter().any(|e| e.is_of_content() && !matches!(e, Edit::SubjectTag(_) | Edit::Replace(_))) {
         match parts {
             Ok(parts) => {
                 if edits.iter().any(|e| matches!(e, Edit::Banner(_))) && !parts.iter().any(|part| part.is_first) {

@@ -129,6 +129,9 @@ pub enum Command {
     /// What is done with what is found in a tenant's mail (docs/policy.md).
     #[command(subcommand)]
     Policy(crate::policy::PolicyCommand),
+    /// What a tenant wants found beside what detectors find (docs/rules.md).
+    #[command(subcommand)]
+    Rules(crate::rules::RulesCommand),
     /// Senders of whom only what harms by itself is held, where they are authenticated.
     Allow {
         /// Tenant id, label or domain.
@@ -458,6 +461,9 @@ pub struct ReplayArgs {
     /// tenants have, and the recipient's domain is the tenant's.
     #[arg(long)]
     pub tenant: Option<String>,
+    /// With the custom rules of this file (docs/rules.md) in the place of the tenant's.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Only those that the journal knows and that would fare otherwise today.
     #[arg(long)]
     pub changed: bool,

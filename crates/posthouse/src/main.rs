@@ -20,6 +20,7 @@ mod policy;
 mod ranges;
 mod reload;
 mod replay;
+mod rules;
 mod running;
 mod serve;
 mod show;
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&cli.config, &args, json).await?,
         // a file is looked at without any configuration
         Command::Policy(command) => policy::run(&cli.config, command, json).await?,
+        Command::Rules(command) => rules::run(&cli.config, command, json).await?,
         Command::Classifier(ClassifierCommand::Train(args)) => classifier::train(&args, json)?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
@@ -110,6 +112,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 | Command::CheckConfig
                 | Command::Replay(_)
                 | Command::Policy(_)
+                | Command::Rules(_)
                 | Command::Serve { .. }
                 | Command::Watchdog => {}
             }

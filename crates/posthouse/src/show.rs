@@ -191,6 +191,10 @@ pub fn decision(decision: &Decision) -> Vec<String> {
     let done = Measure { verdict: decision.verdict, marks: decision.marks };
     let would = decision.would.map(|w| format!("; the policy is only watched, else it would have {}", w.would()));
     let mut out = vec![format!("  decision    {done} · {}{}", decision.category.as_str(), would.unwrap_or_default())];
+    out.extend(decision.redirect_to.iter().map(|to| format!("  redirected  to {}", safe(to))));
+    if !decision.notify.is_empty() {
+        out.push(format!("  notified    {}", safe(&decision.notify.join(", "))));
+    }
     out.extend(decision.reasons.iter().map(|r| format!("                · {}", safe(r))));
     let because = &decision.because;
     if !because.is_empty() {

@@ -22,6 +22,7 @@ mod preview;
 mod promises;
 mod renewal;
 mod returns;
+mod rules;
 mod simulator;
 mod status;
 mod store_faults;

@@ -146,7 +146,7 @@ fn opened_before<'a>(parts: &'a [Part<'a>], eyes: Option<Eyes<'a>>) -> Opener<'a
 }
 
 /// The bodies are shown by the reader's program; everything else can be saved and opened.
-fn is_file(part: &Part<'_>) -> bool {
+pub(crate) fn is_file(part: &Part<'_>) -> bool {
     match part.kind {
         Kind::Binary => true,
         Kind::Text | Kind::Html => part.is_attachment || part.file_name.is_some(),
