@@ -70,6 +70,8 @@ pub enum GatewayError {
     Certificate(#[from] smtp::tls::TlsError),
     #[error("gateway.arc_key: {0}")]
     ArcKey(String),
+    #[error("{0}")]
+    Rules(String),
     #[error("dns.resolver: {0}")]
     Resolver(String),
     #[error("store: {0}")]
@@ -118,6 +120,13 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
         }
         None => None,
     };
+    let with_rules = house.clone();
+    match tokio::task::spawn_blocking(move || with_rules.engines.reload()).await {
+        Ok(Ok(())) => {}
+        // it is a scanner that fails, like any other
+        Ok(Err(why)) => tracing::error!("{why}"),
+        Err(e) => tracing::error!(error = %e, "rules of scanners were not read"),
+    }
     if !(house.engines.is_empty() && house.lists.is_empty()) {
         tasks.push(tokio::spawn(scan::tend(house.clone())));
     }
@@ -180,7 +189,9 @@ impl Running {
     /// Certificate, names and ranges for whoever connects from now on; sessions that are open go on. What cannot be used
     /// changes nothing.
     pub fn reload(&self, settings: &Settings) -> Result<(), GatewayError> {
-        self.house.set_live(Live::of(settings)?);
+        let live = Live::of(settings)?;
+        self.house.engines.reload().map_err(GatewayError::Rules)?;
+        self.house.set_live(live);
         Ok(())
     }
 

@@ -128,7 +128,8 @@ async fn read_again(
     let words = |e: anyhow::Error| format!("{e:#}");
     let settings = wiring::gateway_settings(&reread.config).map_err(words)?;
     let targets = wiring::notify_targets(&reread.config).map_err(words)?;
-    running.reload(&settings).map_err(|e| e.to_string())?;
+    // rules of scanners may take seconds to compile
+    tokio::task::block_in_place(|| running.reload(&settings)).map_err(|e| e.to_string())?;
     if reread.level_changed {
         logging.set_level(&reread.config.log.level);
     }
