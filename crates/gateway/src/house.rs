@@ -9,6 +9,7 @@ use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
 use crate::receive::Received;
+use crate::records::Records;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
@@ -30,6 +31,7 @@ pub(crate) struct House {
     pub(crate) tenants: Tenants,
     pub(crate) resolver: TokioResolver,
     pub(crate) authenticator: MessageAuthenticator,
+    pub(crate) records: Records,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
     pub(crate) engines: Engines,
@@ -121,6 +123,7 @@ impl House {
         let authenticator =
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         let live = Live::of(&settings)?;
+        verdict::prepare();
         let arc = settings.arc.as_ref().map(ArcKey::new).transpose().map_err(GatewayError::ArcKey)?;
         Ok(Arc::new(House {
             arc,
@@ -131,6 +134,7 @@ impl House {
             store,
             resolver,
             authenticator,
+            records: Records::default(),
             connections: Connections::default(),
             judgements: Judgements::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),

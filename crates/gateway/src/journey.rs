@@ -35,7 +35,7 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     let proofs = log.step("authenticate", pin!(authenticate(house, &attributed, received, &message))).await;
     log.entry.proofs = proofs.clone();
 
-    let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, proofs.clone()))).await;
+    let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, &proofs))).await;
     log.judged(&judged);
 
     let deciding = async { decide(house, &attributed, received, &message, &proofs, judged) };

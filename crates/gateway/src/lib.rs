@@ -27,6 +27,7 @@ pub mod limits;
 mod live;
 mod log;
 mod metrics;
+mod records;
 mod release;
 mod replies;
 mod returns;

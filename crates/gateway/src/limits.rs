@@ -119,3 +119,5 @@ pub const ARC_RESULTS_MAX: usize = 5;
 pub const ARC_RSA_BITS_MIN: usize = 2048;
 /// Addresses of members of groups that the rules of one tenant name; each takes about a hundred octets of memory.
 pub const RULE_MEMBERS_MAX: usize = 200_000;
+/// Records of senders' domains that are remembered as read; a key and its name take some 800 octets.
+pub const RECORDS_MAX: usize = 5_000;
