@@ -11,6 +11,7 @@ use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
 use crate::notify::Notified;
 use crate::receive::Received;
+use crate::records::Records;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
@@ -32,6 +33,7 @@ pub(crate) struct House {
     pub(crate) tenants: Tenants,
     pub(crate) resolver: TokioResolver,
     pub(crate) authenticator: MessageAuthenticator,
+    pub(crate) records: Records,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
     pub(crate) notified: Notified,
@@ -125,6 +127,7 @@ impl House {
         let authenticator =
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         let live = Live::of(&settings)?;
+        verdict::prepare();
         let arc = settings.arc.as_ref().map(ArcKey::new).transpose().map_err(GatewayError::ArcKey)?;
         Ok(Arc::new(House {
             arc,
@@ -136,6 +139,7 @@ impl House {
             store,
             resolver,
             authenticator,
+            records: Records::default(),
             connections: Connections::default(),
             judgements: Judgements::default(),
             notified: Notified::default(),

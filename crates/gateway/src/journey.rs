@@ -36,7 +36,7 @@ pub(crate) async fn journey(house: &Arc<House>, received: &Arc<Received>, log: &
     let proofs = log.step("authenticate", pin!(authenticate(house, &attributed, received, &message))).await;
     log.entry.proofs = proofs.clone();
 
-    let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, proofs.clone()))).await;
+    let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, &proofs))).await;
     log.judged(&judged);
 
     let decided = log.step("decide", pin!(decide(house, &attributed, received, &message, &proofs, judged))).await?;

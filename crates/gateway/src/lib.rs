@@ -29,6 +29,7 @@ mod live;
 mod log;
 mod metrics;
 mod notify;
+mod records;
 mod release;
 mod replies;
 mod returns;

@@ -29,7 +29,7 @@ pub use because::Because;
 pub use content::Content;
 pub use custom::CustomRules;
 pub use decide::{Decision, Marks, Measure, Verdict, decide, points};
-pub use detectors::inspect;
+pub use detectors::{inspect, prepare};
 pub use evidence::{AuthResult, Evidence, Fact, FirstPass, History, Proofs, SenderPolicy};
 pub use finding::{Category, Finding, Severity, is_suspicious};
 pub use lists::{List, Listing, Lists};

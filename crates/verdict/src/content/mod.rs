@@ -25,8 +25,6 @@ pub struct Content {
     /// What a person reads of the message itself, attachments not opened: HTML's visible text, and text parts that are
     /// no alternative of it.
     pub text: String,
-    /// The same in the form in which words are compared, see [`letters::folded`].
-    pub folded: String,
     /// What is odd about the letters of it.
     pub odd: Odd,
     /// More links or HTML stood there than were looked at; text that is merely long is cut without a word, its links are
@@ -78,7 +76,6 @@ impl Content {
             urls.add(address, "", Place::Text, Within::Attachment, false);
         }
         (seen.files, seen.unscannable) = (files, unscannable);
-        seen.folded = letters::folded(&seen.text);
         seen.is_cut |= urls.is_cut;
         seen.urls = urls.urls;
         seen
@@ -92,6 +89,11 @@ impl Content {
             }
         }
         self.urls.iter_mut().for_each(|seen| seen.see_through(&behind));
+    }
+
+    /// The text in the form in which words are compared.
+    pub fn folded(&self) -> String {
+        letters::folded(&self.text)
     }
 
     /// Links that a person may follow, those of attachments and attached messages included.
@@ -165,7 +167,7 @@ mod tests {
         let raw = raw.replace('\n', "\r\n").into_bytes();
         mail::Message::parse(raw.into()).with_parts(|parts| {
             let content = Content::of(parts);
-            let mut out = format!("{:?}\n{:?}\n", content.text, content.folded);
+            let mut out = format!("{:?}\n{:?}\n", content.text, content.folded());
             for u in &content.urls {
                 writeln!(out, "{:?} {:?} {} {:?}", u.place, u.within, u.url, u.text).unwrap();
             }

@@ -334,16 +334,19 @@ const HIDING_WRAPPERS: [&str; 5] =
 
 /// What one organisation owns of a host name.
 pub fn site(host: &str) -> String {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let mut host = host.trim_end_matches('.').to_ascii_lowercase();
     for suffix in CUSTOMER_SUFFIXES {
         if let Some(label) = host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.')) {
             return format!("{}.{suffix}", label.rsplit('.').next().unwrap_or(label));
         }
     }
-    if host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[') {
+    let may_be_ip = host.ends_with(|c: char| c.is_ascii_digit()) || host.contains(':');
+    if (may_be_ip && host.parse::<std::net::IpAddr>().is_ok()) || host.starts_with('[') {
         return host;
     }
-    psl::domain_str(&host).map_or(host.clone(), str::to_owned)
+    let others = psl::domain_str(&host).map_or(0, |domain| host.len() - domain.len());
+    host.drain(..others);
+    host
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ pub mod unscannable;
 pub mod userinfo;
 pub(crate) mod whose;
 
-use crate::{Category, Evidence, Finding, Severity};
+use crate::wording::phrases;
+use crate::{Category, Evidence, Finding, Severity, brands};
 
 /// One detector: what it is called, what it looks for, and the function that looks.
 #[derive(Debug)]
@@ -127,6 +128,13 @@ pub const CATALOGUE: &[Detector] = &[
     bulk::DETECTOR,
     classifier::DETECTOR,
 ];
+
+/// Reads what takes long to read, phrases and brands, so that no message waits for it.
+pub fn prepare() {
+    phrases::prepare();
+    look_alike_domain::prepare();
+    brands::prepare();
+}
 
 /// Everything that any detector saw, in the order of the catalogue.
 pub fn inspect(evidence: &Evidence<'_>) -> Vec<Finding> {
