@@ -224,7 +224,7 @@ mod tests {
                 people: &std::collections::HashMap::new(),
             })
         });
-        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
         assert!(found.iter().any(|f| f.category == crate::Category::Unscannable), "{found:?}");
     }
 }

@@ -259,7 +259,7 @@ fn what_is_accepted_ends_in_time() {
     let start = std::time::Instant::now();
     let answers: Vec<Answer> = rules.ask(facts, &[]).into_iter().map(|(_, a)| a).collect();
     assert_eq!(answers, [Answer::No, Answer::No, Answer::No]);
-    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
 const BEGIN: &str = "<!-- written from the code: begin -->\n";
