@@ -7,6 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// mail-parser declares a newer Rust than it needs (docs/decisions/0001-mail-parser-rust-version.md).
 const CARGO_FLAG: &str = "--ignore-rust-version";
 
+/// What crates/engines is tried with, and the package that has it.
+const SCANNERS: [(&str, &str); 2] = [("/usr/sbin/clamd", "clamav-daemon"), ("/usr/bin/rspamd", "rspamd")];
+
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   demo [--exit] [--mail DIR] [--report FILE]   build the release binary and run its demo
@@ -49,6 +52,11 @@ fn main() -> ExitCode {
 
 fn demo(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
+    for scanner in SCANNERS {
+        if let Err(why) = have_program(scanner.0, scanner.1) {
+            eprintln!("the demo goes on without outside scanners: {why}");
+        }
+    }
     cargo(&["build", "--release", CARGO_FLAG, "--package", "posthouse"], &[])?;
     let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
     run(Command::new(format!("{target}/release/posthouse")).arg("demo").args(args))
@@ -57,9 +65,9 @@ fn demo(args: &[String]) -> Result<(), String> {
 fn test(args: &[String]) -> Result<(), String> {
     have_c_compiler()?;
     have_dkimpy()?;
-    // what crates/engines is tried with
-    have_program("/usr/sbin/clamd", "clamav-daemon")?;
-    have_program("/usr/bin/rspamd", "rspamd")?;
+    for (program, package) in SCANNERS {
+        have_program(program, package)?;
+    }
     cargo(&["test", "--workspace", CARGO_FLAG], args)
 }
 

@@ -14,7 +14,10 @@ mod icap;
 pub mod limits;
 mod rspamd;
 mod settings;
+pub mod started;
 mod wire;
+#[cfg(feature = "yara")]
+mod yara;
 
 pub use engine::{Answer, Change, Engines, Status};
 pub use fault::Fault;

@@ -12,18 +12,27 @@ use crate::limits;
 use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
-use mail::{Edit, Envelope, Message, Pieces};
+use mail::{Edit, Envelope, Message, Pieces, Recipient};
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
 use verdict::{Decision, Proofs, Verdict};
 
 pub(crate) enum Action {
-    /// With what was edited, and what was not and why.
-    HandBack(Pieces, Vec<String>),
+    HandBack(WayBack),
     /// Under this id.
     Held(String),
     Rejected,
     Deleted,
+}
+
+/// What goes back, and for whom.
+pub(crate) struct WayBack {
+    pub raw: Pieces,
+    /// What was edited, and what was not and why.
+    pub edits: Vec<String>,
+    pub envelope: Envelope,
+    /// Who gets it instead of whom it was for.
+    pub redirected_to: Option<String>,
 }
 
 pub(crate) async fn act(
@@ -35,7 +44,7 @@ pub(crate) async fn act(
     decided: &Decided,
 ) -> Result<Action, Stop> {
     match decided.decision.verdict {
-        Verdict::Pass => {
+        Verdict::Pass | Verdict::Redirect => {
             let verdict = if decided.judged { "pass" } else { "unjudged" };
             let marks = Marks {
                 tenant: attributed.tenant(),
@@ -47,6 +56,7 @@ pub(crate) async fn act(
             let mut all = own_fields(&marks, &received_field(house, received));
             let case = edits::Case {
                 tenant: attributed.tenant(),
+                journey: &received.id,
                 direction: attributed.direction,
                 is_probe: attributed.probe.is_some(),
                 visits: attributed.visits,
@@ -56,9 +66,14 @@ pub(crate) async fn act(
             };
             let wanted = edits::wanted(house, &case);
             all.extend(wanted.edits);
-            let (raw, mut told) = edits::carried_out(house, &received.raw, all, proofs).await;
+            if !decided.replacements.is_empty() {
+                all.push(Edit::Replace(decided.replacements.clone()));
+            }
+            let (raw, mut told) = edits::carried_out(house, &received.raw, all, wanted.links.as_ref(), proofs).await;
             told.extend(wanted.left);
-            Ok(Action::HandBack(raw, told))
+            let (envelope, redirected_to) = redirected(received, &decided.decision);
+            told.extend(redirected_to.as_ref().map(|to| format!("redirected to {to}")));
+            Ok(Action::HandBack(WayBack { raw, edits: told, envelope, redirected_to }))
         }
         Verdict::Hold => {
             let hold = new_hold(
@@ -80,6 +95,17 @@ pub(crate) async fn act(
             deleted.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
             Ok(Action::Deleted)
         }
+    }
+}
+
+/// The envelope with which it goes back. What the sender asked to hear of deliveries he asked of others.
+fn redirected(received: &Received, decision: &Decision) -> (Envelope, Option<String>) {
+    match decision.redirect_to.as_ref().filter(|_| decision.verdict == Verdict::Redirect) {
+        Some(to) => {
+            let recipients = vec![Recipient { notify: Some("NEVER".into()), ..Recipient::new(to.clone()) }];
+            (Envelope { recipients, ..received.envelope.clone() }, Some(to.clone()))
+        }
+        None => (received.envelope.clone(), None),
     }
 }
 

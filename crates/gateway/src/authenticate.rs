@@ -4,11 +4,14 @@
 
 use crate::attribute::Attributed;
 use crate::receive::Received;
+use crate::records::Records;
 use crate::{house::House, limits};
 use mail::Message;
 use mail_auth::dmarc::{Policy, verify::DmarcParameters};
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{ArcResult, AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, SpfOutput, SpfResult};
+use mail_auth::{
+    ArcResult, AuthenticatedMessage, DkimOutput, DkimResult, DmarcResult, Parameters, SpfOutput, SpfResult,
+};
 use std::net::IpAddr;
 use std::time::Instant;
 use tenant::Direction;
@@ -26,7 +29,7 @@ pub(crate) async fn authenticate(
     let Some(parsed) = parsed(message.raw()) else { return proofs };
     let late = || vec![fact("dkim", "temperror", None), fact("arc", "temperror", None)];
     let signatures = async {
-        let dkim = house.authenticator.verify_dkim(&parsed).await;
+        let dkim = house.authenticator.verify_dkim(remembered(house, &parsed)).await;
         let mut facts: Vec<AuthResult> = dkim.iter().map(dkim_fact).collect();
         facts.extend(arc_fact(house, &parsed).await);
         (facts, dkim)
@@ -57,6 +60,10 @@ pub(crate) async fn authenticate(
         }
     }
     proofs
+}
+
+fn remembered<P>(house: &House, asked: P) -> Parameters<'_, P, Records> {
+    Parameters::new(asked).with_cache(&house.records)
 }
 
 /// With as many signatures as are verified.
@@ -91,7 +98,7 @@ fn dkim_fact(output: &DkimOutput<'_>) -> AuthResult {
 }
 
 async fn arc_fact(house: &House, message: &AuthenticatedMessage<'_>) -> Option<AuthResult> {
-    let arc = house.authenticator.verify_arc(message).await;
+    let arc = house.authenticator.verify_arc(remembered(house, message)).await;
     let sealer = arc.chain().last()?.seal.header.d.to_string();
     let result = match arc.result() {
         ArcResult::Pass => "pass",
@@ -108,7 +115,7 @@ async fn spf(house: &House, received: &Received, client: Option<IpAddr>, helo: &
         return None;
     }
     let asked = SpfParameters::mail_from(client?, helo, &house.settings.hostname, sender);
-    Some(house.authenticator.verify_spf(asked).await)
+    Some(house.authenticator.verify_spf(remembered(house, asked)).await)
 }
 
 fn spf_word(result: SpfResult) -> &'static str {
@@ -131,7 +138,8 @@ async fn dmarc(
     mail_from: &str,
     spf: &SpfOutput,
 ) -> (Option<AuthResult>, Fact<SenderPolicy>) {
-    let output = house.authenticator.verify_dmarc(DmarcParameters::new(message, dkim, mail_from, spf)).await;
+    let asked = DmarcParameters::new(message, dkim, mail_from, spf);
+    let output = house.authenticator.verify_dmarc(remembered(house, asked)).await;
     let result = match output.result() {
         DmarcResult::Pass => "pass",
         // a signature that could not be looked up may be the aligned one

@@ -7,8 +7,10 @@ use crate::faults::{Consequence, Fault};
 use crate::house::House;
 use crate::judgements::{Judgement, Looked};
 use crate::receive::Received;
-use mail::Message;
+use crate::strip::strip;
+use mail::{Message, Replacement};
 use std::net::IpAddr;
+use std::sync::Arc;
 use tenant::Sender;
 use verdict::{Decision, Proofs, Verdict, Who};
 
@@ -18,9 +20,38 @@ pub(crate) struct Decided {
     pub judged: bool,
     /// Something was found that did not hold it, or nobody could look.
     pub is_suspicious: bool,
+    /// What is taken out of it.
+    pub replacements: Vec<Replacement>,
 }
 
-pub(crate) fn decide(
+pub(crate) async fn decide(
+    house: &House,
+    attributed: &Attributed,
+    received: &Arc<Received>,
+    message: &Message,
+    proofs: &Proofs,
+    judged: Result<Judgement, Fault>,
+) -> Result<Decided, Stop> {
+    let mut decided = by_findings(house, attributed, received, message, proofs, judged)?;
+    let decision = &mut decided.decision;
+    redirect(attributed, received, decision);
+    decided.replacements = strip(house, attributed, received, message, proofs, decision).await;
+    Ok(decided)
+}
+
+/// Only to the tenant's own people; who was to get it anyway gets it.
+fn redirect(attributed: &Attributed, received: &Received, decision: &mut Decision) {
+    let Some(to) = decision.redirect_to.clone() else { return };
+    if !attributed.tenant().is_own(&to) {
+        return decision.hold_instead(format!("it was to be redirected to {to}, which is of no domain of the tenant"));
+    }
+    if received.envelope.recipients.iter().all(|r| r.address.eq_ignore_ascii_case(&to)) {
+        (decision.verdict, decision.redirect_to) = (Verdict::Pass, None);
+        decision.because.otherwise.push(format!("it was to be redirected to {to}, for whom it is anyway"));
+    }
+}
+
+fn by_findings(
     house: &House,
     attributed: &Attributed,
     received: &Received,
@@ -28,6 +59,8 @@ pub(crate) fn decide(
     proofs: &Proofs,
     judged: Result<Judgement, Fault>,
 ) -> Result<Decided, Stop> {
+    let decided =
+        |decision, judged, is_suspicious| Decided { decision, judged, is_suspicious, replacements: Vec::new() };
     let policy = &attributed.tenant().policy;
     let (mut decision, fault) = match judged {
         Ok(Judgement { looked: Looked { findings, lacks, .. }, .. }) => {
@@ -36,8 +69,8 @@ pub(crate) fn decide(
             let decision = verdict::decide(&findings, policy, &who);
             match lacks {
                 // what is bad enough to be kept needs no other opinion
-                Some(fault) if decision.verdict == Verdict::Pass => (decision, fault),
-                _ => return Ok(Decided { decision, judged: true, is_suspicious: !findings.is_empty() }),
+                Some(fault) if matches!(decision.verdict, Verdict::Pass | Verdict::Redirect) => (decision, fault),
+                _ => return Ok(decided(decision, true, verdict::is_suspicious(&findings))),
             }
         }
         Err(fault) => (Decision::pass(Vec::new()), fault),
@@ -46,7 +79,7 @@ pub(crate) fn decide(
         Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
         Consequence::PassUnjudged => {
             decision.reasons.insert(0, format!("not judged: {}", fault.alert().2));
-            Ok(Decided { decision, judged: false, is_suspicious: true })
+            Ok(decided(decision, false, true))
         }
     }
 }

@@ -5,10 +5,13 @@ use crate::drain::Drain;
 use crate::hand_back::Connections;
 use crate::judgements::Judgements;
 use crate::limits;
+use crate::links::click::Clicks;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
+use crate::notify::Notified;
 use crate::receive::Received;
+use crate::records::Records;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
 use crate::tenants::Tenants;
@@ -30,10 +33,13 @@ pub(crate) struct House {
     pub(crate) tenants: Tenants,
     pub(crate) resolver: TokioResolver,
     pub(crate) authenticator: MessageAuthenticator,
+    pub(crate) records: Records,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
+    pub(crate) notified: Notified,
     pub(crate) engines: Engines,
     pub(crate) lists: Feeds,
+    pub(crate) clicks: Clicks,
     /// Without it no content is edited.
     pub(crate) arc: Option<ArcKey>,
     pub(crate) journeys: Semaphore,
@@ -121,18 +127,22 @@ impl House {
         let authenticator =
             MessageAuthenticator::new(config, options).map_err(|e| GatewayError::Resolver(e.to_string()))?;
         let live = Live::of(&settings)?;
+        verdict::prepare();
         let arc = settings.arc.as_ref().map(ArcKey::new).transpose().map_err(GatewayError::ArcKey)?;
         Ok(Arc::new(House {
             arc,
             engines: Engines::new(settings.engines.clone()),
             lists: Feeds::new(settings.lists.clone(), settings.lists_dir.clone()),
+            clicks: Clicks::default(),
             tenants: Tenants::new(settings.roots.clone()),
             settings,
             store,
             resolver,
             authenticator,
+            records: Records::default(),
             connections: Connections::default(),
             judgements: Judgements::default(),
+            notified: Notified::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),
             waiting: AtomicUsize::new(0),
             octets: room::of_octets(limits::OCTETS_UNDER_WAY_MAX),

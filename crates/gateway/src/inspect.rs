@@ -6,13 +6,17 @@ use crate::faults::Fault;
 use crate::house::House;
 use crate::judgements::{self, Judgement, Looked};
 use crate::limits;
+use crate::links;
 use crate::receive::Received;
 use crate::scan::scan;
+use crate::tenants::Connected;
 use mail::Message;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 use tenant::Direction;
 use tokio::time::timeout_at;
+use verdict::custom::Facts;
 use verdict::{Content, Evidence, Fact, Finding, History, Proofs, Sender};
 
 pub(crate) async fn inspect(
@@ -20,37 +24,65 @@ pub(crate) async fn inspect(
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
-    proofs: Proofs,
+    proofs: &Proofs,
 ) -> Result<Judgement, Fault> {
-    let key = key(attributed, received, &proofs).await?;
-    let detect = async {
+    let key = key(attributed, received, message, proofs).await?;
+    // pinned where they are: their state is some kilobytes, and would be moved several times
+    let detect = pin!(async {
         let _turn = match received.raw.len() {
             0..limits::LARGE_OCTETS => None,
             _ => Some(timeout_at(received.judged_by().into(), house.large.acquire()).await.map_err(|_| late())?),
         };
         let history = history(house, attributed, message).await;
-        look(house, attributed, received, message, proofs.clone(), history).await
-    };
-    let look = async {
+        look(house, attributed, received, message, proofs, history).await
+    });
+    let scan = pin!(scan(house, attributed, received, message, proofs));
+    let look = pin!(async {
         // the scanners first: they work while we do
-        let (answers, found) = tokio::join!(scan(house, attributed, received, message, &proofs), detect);
-        let mut looked = Looked { findings: found?, ..Looked::default() };
+        let (answers, found) = tokio::join!(scan, detect);
+        let (findings, facts) = found?;
+        let mut looked = Looked { findings, ..Looked::default() };
         looked.join(answers);
+        ask(attributed, facts, &mut looked).await;
         Ok(looked)
-    };
+    });
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
     timeout_at(received.judged_by().into(), judged).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// The tenant's own rules, last: they see what all others found. What they may cost has a bound (`verdict::limits`), and
+/// where they fail the message has its other judgement.
+async fn ask(attributed: &Attributed, facts: Facts, looked: &mut Looked) {
+    let custom = attributed.connected.custom.clone();
+    if custom.is_empty() {
+        return;
+    }
+    let findings = looked.findings.clone();
+    match tokio::task::spawn_blocking(move || custom.look(facts, &findings)).await {
+        Ok(found) => {
+            for failed in found.iter().filter(|f| f.detector.starts_with(verdict::custom::FAILED)) {
+                tracing::warn!(tenant = %attributed.tenant().label, rule = failed.detector, "a custom rule could not be asked");
+            }
+            looked.findings.extend(found);
+        }
+        Err(e) => tracing::error!(error = %e, "custom rules were not asked"),
+    }
+}
+
 /// A digest over the whole message: of a large one elsewhere than where sockets are served.
-async fn key(attributed: &Attributed, received: &Arc<Received>, proofs: &Proofs) -> Result<judgements::Key, Fault> {
+async fn key(
+    attributed: &Attributed,
+    received: &Arc<Received>,
+    message: &Message,
+    proofs: &Proofs,
+) -> Result<judgements::Key, Fault> {
     let of = judgements::Of::new(attributed, proofs);
     if received.raw.len() < limits::OWN_THREAD_OCTETS {
-        return Ok(of.key(received));
+        return Ok(of.key(received, message));
     }
-    let received = received.clone();
-    tokio::task::spawn_blocking(move || of.key(&received)).await.map_err(|e| Fault::Inspection(e.to_string()))
+    let (received, message) = (received.clone(), message.clone());
+    tokio::task::spawn_blocking(move || of.key(&received, &message)).await.map_err(|e| Fault::Inspection(e.to_string()))
 }
 
 fn late() -> Fault {
@@ -74,6 +106,7 @@ fn unknown(why: &str) -> History {
     History {
         first_contact: Fact::Unknown(why.into()),
         messages: Fact::Unknown(why.into()),
+        new_domain: Fact::Unknown(why.into()),
         reply_to: Fact::Unknown(why.into()),
     }
 }
@@ -83,26 +116,28 @@ async fn look(
     attributed: &Attributed,
     received: &Arc<Received>,
     message: &Message,
-    proofs: Proofs,
+    proofs: &Proofs,
     history: History,
-) -> Result<Vec<Finding>, Fault> {
-    let (connected, received, message, direction) =
-        (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
+) -> Result<(Vec<Finding>, Facts), Fault> {
+    let direction = attributed.direction;
     let (classifier, lists) = (house.settings.classifier.clone(), house.lists.lists());
-    let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
+    let web = house.settings.web.clone();
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
-    let look = move || {
-        let sender = Sender::of(&message, &received.envelope, &proofs);
+    let look = move |connected: &Connected, received: &Received, message: &Message, proofs: &Proofs| {
+        let sender = Sender::of(message, &received.envelope, proofs);
         message.with_parts(|parts| {
-            let content = Content::of(parts);
+            let mut content = Content::of(parts);
+            if let Some(web) = &web {
+                content.see_through(|url| links::behind(&web.public_url, url));
+            }
             let evidence = Evidence {
                 direction,
                 envelope: &received.envelope,
-                message: &message,
+                message,
                 parts,
                 content: &content,
                 classifier: classifier.as_deref(),
-                proofs: &proofs,
+                proofs,
                 sender: &sender,
                 history: &history,
                 lists: &lists,
@@ -110,15 +145,19 @@ async fn look(
                 people: &connected.people,
                 vips: &connected.vips,
             };
-            verdict::inspect(&evidence)
+            (verdict::inspect(&evidence), connected.custom.facts(&evidence))
         })
     };
     let panicked = || Fault::Inspection("a detector panicked".into());
-    if !large {
-        return std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)).map_err(|_| panicked());
+    if received.raw.len() < limits::OWN_THREAD_OCTETS {
+        let here = || look(&attributed.connected, received, message, proofs);
+        return std::panic::catch_unwind(std::panic::AssertUnwindSafe(here)).map_err(|_| panicked());
     }
-    match timeout_at(until.into(), tokio::task::spawn_blocking(look)).await {
-        Ok(Ok(findings)) => Ok(findings),
+    let (connected, received, message, proofs) =
+        (attributed.connected.clone(), received.clone(), message.clone(), proofs.clone());
+    let elsewhere = move || look(&connected, &received, &message, &proofs);
+    match timeout_at(until.into(), tokio::task::spawn_blocking(elsewhere)).await {
+        Ok(Ok(seen)) => Ok(seen),
         Ok(Err(_)) => Err(panicked()),
         Err(_) => Err(late()),
     }

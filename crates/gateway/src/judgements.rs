@@ -6,8 +6,9 @@ use crate::attribute::Attributed;
 use crate::faults::Fault;
 use crate::limits;
 use crate::receive::Received;
-use mail::HeaderSection;
+use mail::Message;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::EngineAnswer;
@@ -90,30 +91,49 @@ impl Judgements {
 /// seals each part by itself; what a seal proves is among the proofs.
 const TRACE: [&str; 6] = ["received", "arc-", "x-ms-exchange-", "x-ms-office365-", "x-microsoft-", "x-posthouse-"];
 
-/// Everything that a detector sees beside the message itself, but for the recipients of this part.
-pub(crate) struct Of(String);
+/// Everything that a detector sees beside the message itself; the recipients of this part only where a custom rule asks
+/// for them.
+pub(crate) struct Of(Vec<u8>, bool);
+
+/// What a value is made of, as its `Hash` tells it, lengths included.
+#[derive(Default)]
+struct Octets(Vec<u8>);
+
+impl Hasher for Octets {
+    fn write(&mut self, octets: &[u8]) {
+        self.0.extend_from_slice(octets);
+    }
+    /// Nobody asks: the digest is made of the octets.
+    fn finish(&self) -> u64 {
+        0
+    }
+}
 
 impl Of {
     pub(crate) fn new(attributed: &Attributed, proofs: &Proofs) -> Of {
+        let mut octets = Octets(Vec::with_capacity(1024));
         let (id, revision) = (attributed.id(), attributed.connected.revision);
-        Of(format!("{id} {revision} {} {proofs:?}", attributed.direction.as_str()))
+        (id, revision, attributed.direction.as_str(), proofs).hash(&mut octets);
+        Of(octets.0, attributed.connected.custom.tell_recipients_apart())
     }
 
-    pub(crate) fn key(&self, received: &Received) -> Key {
+    pub(crate) fn key(&self, received: &Received, message: &Message) -> Key {
         let mut digest = blake3::Hasher::new();
         let mut part = |octets: &[u8]| {
             digest.update(&octets.len().to_be_bytes());
             digest.update(octets);
         };
-        part(self.0.as_bytes());
+        part(&self.0);
         part(received.envelope.sender.as_bytes());
-        let section = HeaderSection::of(&received.raw);
+        if self.1 {
+            received.envelope.recipients.iter().for_each(|r| part(r.address.as_bytes()));
+        }
         let is_trace = |name: &str| {
             let begins = |t: &str| name.get(..t.len()).is_some_and(|n| n.eq_ignore_ascii_case(t));
             TRACE.iter().any(|t| begins(t))
         };
         let mut end = 0;
-        for field in section.fields() {
+        for field in message.headers().fields() {
             end = field.range.end;
             if !is_trace(field.name) {
                 part(&received.raw[field.range]);

@@ -42,17 +42,19 @@ async fn give_back(house: &House, held: &Held) -> Result<Reply, GatewayError> {
     let journey = house.store.journey(&hold.journey).await?;
     let case = edits::Case {
         tenant: &connected.tenant,
+        journey: &hold.journey,
         direction: hold.direction,
         is_probe: hold.probe,
         visits: journey.as_ref().map_or(1, |j| j.visits),
         null_sender: hold.envelope.is_null_sender(),
-        is_suspicious: journey.as_ref().is_none_or(|j| !j.findings.is_empty() || !j.judged),
+        is_suspicious: journey.as_ref().is_none_or(|j| verdict::is_suspicious(&j.findings) || !j.judged),
         // a person has looked
         marks: verdict::Marks::default(),
     };
-    all.extend(edits::wanted(house, &case).edits);
+    let wanted = edits::wanted(house, &case);
+    all.extend(wanted.edits);
     let proofs = journey.map(|j| j.proofs).unwrap_or_default();
-    let (raw, told) = edits::carried_out(house, &body, all, &proofs).await;
+    let (raw, told) = edits::carried_out(house, &body, all, wanted.links.as_ref(), &proofs).await;
     if !told.is_empty() {
         tracing::info!(held = %held.id, edits = told.join("; "), "edited at release");
     }

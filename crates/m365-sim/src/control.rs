@@ -83,7 +83,7 @@ fn router(door: Door) -> Router {
         .route(
             "/queue/retry",
             post(async |State(d): State<Door>| {
-                d.transport.retry_now();
+                d.transport.retry_now().await;
                 Json(json!({}))
             }),
         )
@@ -309,6 +309,7 @@ async fn idle(State(d): State<Door>, bytes: Bytes) -> Answer {
 async fn advance(State(d): State<Door>, bytes: Bytes) -> Answer {
     let secs = Body::read(&bytes)?.number("secs", 0)?;
     d.world.clock.advance(Duration::from_secs(secs));
+    d.transport.due_now().await;
     Ok(Json(json!({"now": d.world.clock.now().to_string()})))
 }
 

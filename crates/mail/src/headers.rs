@@ -25,23 +25,51 @@ impl Header<'_> {
     }
 }
 
+/// Where one field stands: name, value and the whole of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    name_end: usize,
+    value: Range<usize>,
+    whole: Range<usize>,
+}
+
 /// The header section of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderSection<'a> {
     raw: &'a [u8],
+    /// Of every field, once they were looked for.
+    places: Option<&'a [Place]>,
 }
 
 impl<'a> HeaderSection<'a> {
     pub fn of(raw: &'a [u8]) -> HeaderSection<'a> {
-        HeaderSection { raw }
+        HeaderSection { raw, places: None }
+    }
+
+    /// `places`: what [`HeaderSection::places`] told of the same octets.
+    pub(crate) fn known(raw: &'a [u8], places: &'a [Place]) -> HeaderSection<'a> {
+        HeaderSection { raw, places: Some(places) }
+    }
+
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let mut at = 0;
+        std::iter::from_fn(|| {
+            let place = next_place(self.raw, at)?;
+            at = place.whole.end;
+            Some(place)
+        })
+        .collect()
     }
 
     pub fn fields(&self) -> Fields<'a> {
-        Fields { raw: self.raw, at: 0 }
+        Fields { raw: self.raw, at: 0, places: self.places }
     }
 
     /// Where the last field ends; what follows is the empty line, or a body without one.
     pub fn end(&self) -> usize {
+        if let Some(places) = self.places {
+            return places.last().map_or(0, |last| last.whole.end);
+        }
         let mut fields = self.fields();
         fields.by_ref().for_each(drop);
         fields.at
@@ -69,30 +97,44 @@ impl<'a> HeaderSection<'a> {
 pub struct Fields<'a> {
     raw: &'a [u8],
     at: usize,
+    /// Those that are left, where they are known.
+    places: Option<&'a [Place]>,
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Header<'a>;
 
     fn next(&mut self) -> Option<Header<'a>> {
-        let rest = &self.raw[self.at..];
-        let colon = rest.iter().position(|b| !(33..=126).contains(b) || *b == b':')?;
-        // RFC 5322 §4.5 allows white space before the colon; readers do see such a field
-        let spaces = rest[colon..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-        if colon == 0 || rest.get(colon + spaces) != Some(&b':') {
-            return None;
-        }
-        let name = std::str::from_utf8(&rest[..colon]).ok()?;
-        let value = colon + spaces + 1;
-        let end = field_end(rest, value);
-        let stop = [b"\r\n".as_slice(), b"\n"]
-            .iter()
-            .find_map(|e| rest[value..end].strip_suffix(*e))
-            .map_or(end, |v| value + v.len());
-        let range = self.at..self.at + end;
-        self.at += end;
-        Some(Header { name, value: &rest[value..stop], range })
+        let Place { name_end, value, whole: range } = match self.places {
+            Some(places) => {
+                let (first, rest) = places.split_first()?;
+                self.places = Some(rest);
+                first.clone()
+            }
+            None => next_place(self.raw, self.at)?,
+        };
+        self.at = range.end;
+        let name = std::str::from_utf8(&self.raw[range.start..name_end]).ok()?;
+        Some(Header { name, value: &self.raw[value], range })
     }
+}
+
+/// Of the field that begins at `at`, if one does.
+fn next_place(raw: &[u8], at: usize) -> Option<Place> {
+    let rest = &raw[at..];
+    let colon = rest.iter().position(|b| !(33..=126).contains(b) || *b == b':')?;
+    // RFC 5322 §4.5 allows white space before the colon; readers do see such a field
+    let spaces = rest[colon..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    if colon == 0 || rest.get(colon + spaces) != Some(&b':') {
+        return None;
+    }
+    let value = colon + spaces + 1;
+    let end = field_end(rest, value);
+    let stop = [b"\r\n".as_slice(), b"\n"]
+        .iter()
+        .find_map(|e| rest[value..end].strip_suffix(*e))
+        .map_or(end, |v| value + v.len());
+    Some(Place { name_end: at + colon, value: at + value..at + stop, whole: at..at + end })
 }
 
 fn field_end(raw: &[u8], from: usize) -> usize {

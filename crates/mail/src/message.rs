@@ -1,6 +1,6 @@
 //! The view of a message. Parsing never fails: any bytes give a message, with its anomalies listed.
 
-use crate::headers::HeaderSection;
+use crate::headers::{HeaderSection, Place};
 use crate::{limits, otherwise};
 use bytes::Bytes;
 use mail_parser::{MessageParser, MessagePart, MessageRef, PartFlags, PartKind};
@@ -60,10 +60,24 @@ pub struct Part<'a> {
     pub text: Option<Cow<'a, str>>,
     /// 0 = the message itself, 1 = in a message attached to it, …
     pub depth: usize,
+    /// Which of the message's own parts it is, or stands in: the attached message's. Counted from 0, the message's own.
+    pub place: usize,
     /// Not what the standards say, but what some mail program may show of the part before it.
     pub is_other_reading: bool,
     /// Text that mail programs show HTML instead of (RFC 2046 §5.1.4).
     pub has_html_twin: bool,
+}
+
+impl<'a> Part<'a> {
+    /// The same, without its octets a second time.
+    pub fn borrowed<'b>(&'b self) -> Part<'b> {
+        Part {
+            content_type: self.content_type.clone(),
+            decoded: Cow::Borrowed(&self.decoded),
+            text: self.text.as_deref().map(Cow::Borrowed),
+            ..*self
+        }
+    }
 }
 
 /// A mailbox of an address field, decoded.
@@ -77,6 +91,8 @@ pub struct Address {
 #[derive(Clone, Debug, Default)]
 pub struct Message {
     raw: Bytes,
+    /// Of its header fields: many look for one or another.
+    fields: Vec<Place>,
     message_id: Option<String>,
     subject: Option<String>,
     from: Vec<Address>,
@@ -99,7 +115,8 @@ impl Message {
     pub fn parse(raw: Bytes) -> Message {
         let mut message = Message { raw, ..Message::default() };
         let raw = message.raw.clone();
-        message.anomalies = anomalies_of_bytes(&raw);
+        message.fields = HeaderSection::of(&raw).places();
+        message.anomalies = anomalies_of(&raw, message.headers());
         if let Some(parsed) = parser().parse(&raw[..]) {
             message.message_id = parsed.message_id().map(str::to_owned);
             message.subject = parsed.subject().map(str::to_owned);
@@ -129,7 +146,7 @@ impl Message {
         &self.raw
     }
     pub fn headers(&self) -> HeaderSection<'_> {
-        HeaderSection::of(&self.raw)
+        HeaderSection::known(&self.raw, &self.fields)
     }
     /// Unfolded values of every field of that name, from top to bottom.
     pub fn header_values(&self, name: &str) -> Vec<String> {
@@ -178,7 +195,7 @@ impl Message {
         let parsed = parser().parse(&self.raw[..]);
         let mut parts = Vec::new();
         if let Some(parsed) = &parsed {
-            walk(parsed.root(), 0, &mut parts);
+            walk(parsed.root(), 0, None, &mut parts);
         }
         look(&parts)
     }
@@ -192,8 +209,9 @@ fn mailboxes(list: mail_parser::AddressList<'_>) -> Vec<Address> {
     list.mailboxes().map(decoded).collect()
 }
 
-fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
-    for part in message.parts() {
+fn walk<'m>(message: MessageRef<'m>, depth: usize, inside: Option<usize>, parts: &mut Vec<Part<'m>>) {
+    for (n, part) in message.parts().enumerate() {
+        let place = inside.unwrap_or(n);
         let content_type = part
             .content_type()
             .map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase());
@@ -212,6 +230,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
             decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },
             text: matches!(kind, Kind::Text | Kind::Html).then(|| part.text()).flatten(),
             depth,
+            place,
             is_other_reading: false,
             has_html_twin: kind == Kind::Text && has_html_twin(&part),
         };
@@ -219,7 +238,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
         parts.push(read);
         parts.extend(others);
         if let Some(inner) = part.nested() {
-            walk(inner, depth + 1, parts);
+            walk(inner, depth + 1, Some(place), parts);
         }
     }
 }
@@ -240,11 +259,14 @@ fn has_html_twin(part: &MessagePart<'_>) -> bool {
 }
 
 pub(crate) fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
+    anomalies_of(raw, HeaderSection::of(raw))
+}
+
+fn anomalies_of(raw: &[u8], section: HeaderSection<'_>) -> Vec<Anomaly> {
     let mut found = Vec::new();
     if raw.is_empty() {
         return vec![Anomaly::Empty];
     }
-    let section = HeaderSection::of(raw);
     if section.fields().next().is_none() {
         found.push(Anomaly::NoHeaders);
     }
@@ -254,16 +276,22 @@ pub(crate) fn anomalies_of_bytes(raw: &[u8]) -> Vec<Anomaly> {
     if memchr::memchr(0, raw).is_some() {
         found.push(Anomaly::NulBytes);
     }
-    let (mut line_ends, mut bare_lf) = (0, false);
-    for at in memchr::memchr_iter(b'\n', raw) {
-        let whole = at > 0 && raw[at - 1] == b'\r';
-        line_ends += usize::from(whole);
-        bare_lf |= !whole;
-    }
-    found.extend(bare_lf.then_some(Anomaly::BareLf));
-    let crs = memchr::memchr_iter(b'\r', raw).count();
-    found.extend((crs > line_ends).then_some(Anomaly::BareCr));
+    let (crs, lfs, both) = line_ends(raw);
+    found.extend((lfs > both).then_some(Anomaly::BareLf));
+    found.extend((crs > both).then_some(Anomaly::BareCr));
     found
+}
+
+/// How many CR, LF, and CR with LF behind it. Counted in octets, of which a processor adds sixteen at once.
+fn line_ends(raw: &[u8]) -> (usize, usize, usize) {
+    const COUNTED_MAX: usize = u8::MAX as usize;
+    let count = |is: &dyn Fn(&[u8], &[u8]) -> u8, behind: &[u8]| -> usize {
+        raw.chunks(COUNTED_MAX).zip(behind.chunks(COUNTED_MAX)).map(|(a, b)| usize::from(is(a, b))).sum()
+    };
+    let each = |octet: u8| move |a: &[u8], _: &[u8]| a.iter().map(|b| u8::from(*b == octet)).sum::<u8>();
+    let pairs =
+        |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| u8::from(*a == b'\r') & u8::from(*b == b'\n')).sum::<u8>();
+    (count(&each(b'\r'), raw), count(&each(b'\n'), raw), count(&pairs, raw.get(1..).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ const PAGE_ENDINGS: [&str; 7] = [".html", ".htm", ".xhtml", ".shtml", ".xht", ".
 
 /// What `read`, the parser's reading of the part, does not show.
 pub(crate) fn readings<'m>(part: &MessagePart<'m>, read: &Part<'m>) -> Vec<Part<'m>> {
+    // of a container that was opened only what is inside is shown
+    if read.kind == Kind::Multipart {
+        return Vec::new();
+    }
     let mut found: Vec<Part<'m>> = Vec::new();
     let mut add = |kind: Kind, octets: Cow<'m, [u8]>, text: Option<Cow<'m, str>>| {
         let same = read.kind == kind && read.text.is_some() && text.as_deref() == read.text.as_deref();
@@ -33,14 +37,14 @@ pub(crate) fn readings<'m>(part: &MessagePart<'m>, read: &Part<'m>) -> Vec<Part<
     // the parser shows a container that it cannot open as text; what is inside is mostly a page
     let is_unopened = read.kind == Kind::Text && read.content_type.starts_with("multipart/");
     let is_page = fields.is_html || is_unopened || read.file_name.is_some_and(is_page_name);
-    let kind = if is_page && read.kind != Kind::Multipart { Kind::Html } else { read.kind };
+    let kind = if is_page { Kind::Html } else { read.kind };
     // the same octets, as a page
     if kind != read.kind && kind == Kind::Html {
         add(Kind::Html, read.decoded.clone(), Some(read.text.clone().unwrap_or_else(|| in_any_charset(&read.decoded))));
     }
     // other octets: another encoding, or a part that does not end in mid-line
     for encoding in &fields.encodings {
-        if *encoding != part.encoding() && read.kind != Kind::Multipart {
+        if *encoding != part.encoding() {
             let octets = encoding.decode(part.raw_body());
             let text = matches!(kind, Kind::Text | Kind::Html).then(|| in_any_charset(&octets));
             add(kind, octets, text);

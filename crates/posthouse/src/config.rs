@@ -6,6 +6,7 @@ mod complaint;
 mod engine;
 mod list;
 mod notify;
+mod web;
 
 pub use complaint::{ConfigError, ConfigErrors};
 pub use notify::{NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
@@ -50,6 +51,8 @@ pub struct Config {
     /// Outside scanners.
     pub engines: Vec<engines::EngineSettings>,
     pub lists: Vec<engines::FeedSettings>,
+    /// The pages that people see, if there are any.
+    pub web: Option<gateway::WebSettings>,
     /// Where /metrics, /healthz and /readyz are; `None`: nowhere.
     pub status: Option<SocketAddr>,
     pub log: LogSettings,
@@ -108,6 +111,8 @@ struct File {
     engine: Vec<engine::EngineSection>,
     #[serde(default)]
     list: Vec<list::ListSection>,
+    #[serde(default)]
+    web: web::WebSection,
     #[serde(default)]
     status: StatusSection,
     #[serde(default)]
@@ -384,6 +389,7 @@ impl Complaint<'_> {
             notify: self.or(self.notify(written.notify), Vec::new()),
             engines: self.engines(written.engine),
             lists: self.lists(written.list),
+            web: self.web(written.web),
             status,
             log: LogSettings { format: written.log.format, level: self.level(written.log.level) },
             otlp: self.otlp(written.telemetry.otlp),

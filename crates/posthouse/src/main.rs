@@ -14,11 +14,13 @@ mod engine;
 mod fleet;
 mod ledger;
 mod lifecycle;
+mod link;
 mod logging;
 mod policy;
 mod ranges;
 mod reload;
 mod replay;
+mod rules;
 mod running;
 mod serve;
 mod show;
@@ -66,6 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&cli.config, &args, json).await?,
         // a file is looked at without any configuration
         Command::Policy(command) => policy::run(&cli.config, command, json).await?,
+        Command::Rules(command) => rules::run(&cli.config, command, json).await?,
         Command::Classifier(ClassifierCommand::Train(args)) => classifier::train(&args, json)?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
@@ -96,6 +99,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Trace { tenant, address, message_id, limit } => {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }
+                Command::Link(command) => link::run(&config, command, json).await?,
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Allow { tenant, command } => policy::lists(&config, &tenant, false, command, json).await?,
                 Command::Block { tenant, command } => policy::lists(&config, &tenant, true, command, json).await?,
@@ -108,6 +112,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 | Command::CheckConfig
                 | Command::Replay(_)
                 | Command::Policy(_)
+                | Command::Rules(_)
                 | Command::Serve { .. }
                 | Command::Watchdog => {}
             }

@@ -62,8 +62,9 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         Some(listen) => Some(running.serve_status(listen).await?),
         None => None,
     };
-    lock.tell([Some(running.smtp_address), running.dns_address, status].into_iter().flatten().collect(), status)?;
-    tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, "serving");
+    let web = running.serve_web().await?;
+    lock.tell([Some(running.smtp_address), running.dns_address, status, web].into_iter().flatten().collect(), status)?;
+    tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, ?web, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(&config)?, wiring::control_settings(&config)?);
     let beside = [
@@ -73,7 +74,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
     ];
     let mut notices = tokio::spawn(control::notify(targets, store.clone()));
     if let Some(file) = ready_file {
-        let addresses = serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "status": status, "pid": std::process::id()});
+        let addresses = serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "status": status, "web": web, "pid": std::process::id()});
         write_ready(&file, &addresses)?;
     }
     let mut present = config.clone();
@@ -127,7 +128,8 @@ async fn read_again(
     let words = |e: anyhow::Error| format!("{e:#}");
     let settings = wiring::gateway_settings(&reread.config).map_err(words)?;
     let targets = wiring::notify_targets(&reread.config).map_err(words)?;
-    running.reload(&settings).map_err(|e| e.to_string())?;
+    // rules of scanners may take seconds to compile
+    tokio::task::block_in_place(|| running.reload(&settings)).map_err(|e| e.to_string())?;
     if reread.level_changed {
         logging.set_level(&reread.config.log.level);
     }

@@ -337,7 +337,8 @@ async fn hear<S: AsyncRead + Unpin>(
 ) -> Result<(), ClientError> {
     let server = session.server().to_owned();
     let whole = async {
-        let mut piece = [0; 4096];
+        // a line of a reply is no longer (RFC 5321 §4.5.3.1.5)
+        let mut piece = [0; 512];
         loop {
             match io.read(&mut piece).await {
                 Ok(n) if n > 0 && !session.feed(&piece[..n]) => {}

@@ -1,4 +1,5 @@
-//! With whom a tenant has had to do: counts by address, no contents; forgotten with the journal.
+//! With whom a tenant has had to do: counts by address and, as `@domain`, by organisation; no contents; forgotten with the
+//! journal.
 //!
 //! Written in the journal's own transaction, after the answer. What was held is no contact: otherwise an attacker would
 //! be known by his second try.
@@ -21,6 +22,8 @@ pub struct Contact {
     pub written: u64,
     /// Where its answers go, as it last said; none where back to itself.
     pub reply_to: Option<String>,
+    /// Messages of or to anybody of the same organisation.
+    pub of_domain: u64,
 }
 
 impl Contact {
@@ -29,6 +32,7 @@ impl Contact {
         History {
             first_contact: Fact::Known(self.messages == 0 && self.written == 0),
             messages: Fact::Known(self.messages),
+            new_domain: Fact::Known(self.of_domain == 0),
             reply_to: reply_to.map_or(Fact::Absent, Fact::Known),
         }
     }
@@ -44,6 +48,12 @@ pub(crate) struct Seen {
     reply_to: Option<String>,
 }
 
+/// `@acme.example` for pat@mail.acme.example; no address, since it has no local part (RFC 5321 §4.1.2).
+fn organisation(address: &str) -> Option<String> {
+    let (_, domain) = address.rsplit_once('@')?;
+    Some(format!("@{}", verdict::content::urls::site(&domain.to_lowercase())))
+}
+
 /// Who wrote, of inbound mail that was passed on; who was written to, of outbound.
 pub(crate) fn seen(entry: &JourneyEntry) -> Vec<Seen> {
     let passed =
@@ -57,10 +67,14 @@ pub(crate) fn seen(entry: &JourneyEntry) -> Vec<Seen> {
         written: 1 - messages,
         reply_to: reply_to.map(|r| r.to_lowercase()),
     };
+    let both = |address: &String, messages, reply_to: Option<&String>| {
+        let of_all = organisation(address).map(|domain| one(&domain, messages, None));
+        [Some(one(address, messages, reply_to)), of_all].into_iter().flatten()
+    };
     match direction {
-        Direction::Inbound => entry.from.iter().map(|from| one(from, 1, entry.reply_to.as_ref())).collect(),
+        Direction::Inbound => entry.from.iter().flat_map(|from| both(from, 1, entry.reply_to.as_ref())).collect(),
         Direction::Outbound => {
-            entry.recipients.iter().take(limits::CONTACTS_OF_A_MESSAGE_MAX).map(|to| one(to, 0, None)).collect()
+            entry.recipients.iter().take(limits::CONTACTS_OF_A_MESSAGE_MAX).flat_map(|to| both(to, 0, None)).collect()
         }
     }
 }
@@ -96,14 +110,26 @@ pub(crate) async fn write(connection: &mut SqliteConnection, all: &[&Seen]) -> s
 
 impl Store {
     pub async fn contact(&self, tenant: TenantId, address: &str) -> Result<Contact> {
-        let row = sqlx::query("SELECT messages,written,reply_to FROM contacts WHERE tenant=$1 AND address=$2")
+        let sql =
+            "SELECT address,messages,written,reply_to FROM contacts WHERE tenant=$1 AND (address=$2 OR address=$3)";
+        let address = address.to_lowercase();
+        let rows = sqlx::query(sql)
             .bind(tenant.to_string())
-            .bind(address.to_lowercase())
-            .fetch_optional(&self.read)
+            .bind(&address)
+            .bind(organisation(&address))
+            .fetch_all(&self.read)
             .await?;
-        let Some(row) = row else { return Ok(Contact::default()) };
-        let count = |name: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0)) };
-        Ok(Contact { messages: count("messages")?, written: count("written")?, reply_to: row.try_get("reply_to")? })
+        let mut contact = Contact::default();
+        for row in rows {
+            let count = |name: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<i64, _>(name)?).unwrap_or(0)) };
+            let (messages, written) = (count("messages")?, count("written")?);
+            if row.try_get::<String, _>("address")? == address {
+                contact = Contact { messages, written, reply_to: row.try_get("reply_to")?, ..contact };
+            } else {
+                contact.of_domain = messages + written;
+            }
+        }
+        Ok(contact)
     }
 
     /// Of whom nothing was heard since; in milliseconds since 1970.

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_alerts_end.sql"),
     include_str!("../migrations/0006_ledger.sql"),
     include_str!("../migrations/0007_contacts.sql"),
+    include_str!("../migrations/0008_links.sql"),
 ];
 
 /// The file of [`Store::prove_writable`]; no held message has such an id.

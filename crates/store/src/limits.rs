@@ -27,3 +27,5 @@ pub const EXPIRED_AT_ONCE: u32 = 500;
 pub const JOURNAL_ROWS_TOGETHER: usize = 64;
 /// Recipients of one outbound message that become contacts: who writes to more writes to a list.
 pub const CONTACTS_OF_A_MESSAGE_MAX: usize = 20;
+/// Journeys that are read at once where all of some days are: some megabytes.
+pub const JOURNEYS_READ: i64 = 1_000;

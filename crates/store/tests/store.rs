@@ -80,6 +80,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         reply: "250".into(),
         returned: None,
         held: None,
+        redirected_to: None,
         visits: 1,
         probe: None,
         newest_token: false,
@@ -458,6 +459,8 @@ async fn who_wrote_and_who_was_written_to_is_known_until_it_is_forgotten() {
     }
     let pat = contact("PAT@acme.example").await;
     assert_eq!((pat.messages, pat.written, pat.reply_to.as_deref()), (3, 0, Some("desk@fabrikam.example")));
+    let (new, known) = (contact("new@mail.acme.example").await, contact("new@elsewhere.example").await);
+    assert_eq!((new.messages, new.of_domain, known.of_domain, pat.of_domain), (0, 3, 0, 3));
     assert_eq!(pat.into_history().reply_to, verdict::Fact::Known("fabrikam.example".into()));
     assert_eq!(
         (contact("eve@evil.example").await, contact("kim@other.example").await.written),

@@ -75,9 +75,46 @@ pub fn all() -> &'static [&'static Brand] {
     &BRANDS.all
 }
 
+/// The first brand of each kind of domain that [`Brand::owns`] tells apart, by its place in the list.
+#[derive(Default)]
+struct Owners {
+    itself_and_below: HashMap<&'static str, usize>,
+    below: HashMap<&'static str, usize>,
+    labels: HashMap<&'static str, usize>,
+}
+
+static OWNERS: LazyLock<Owners> = LazyLock::new(|| {
+    let mut owners = Owners::default();
+    for (n, brand) in BRANDS.all.iter().enumerate() {
+        for own in &brand.domains {
+            let (kind, key) = match (own.strip_suffix(".cc"), own.strip_prefix('.')) {
+                (Some(label), _) => (&mut owners.labels, label),
+                (None, Some(above)) => (&mut owners.below, above),
+                (None, None) => (&mut owners.itself_and_below, *own),
+            };
+            kind.entry(key).or_insert(n);
+        }
+    }
+    owners
+});
+
+pub(crate) fn prepare() {
+    LazyLock::force(&OWNERS);
+}
+
 /// The brand to which mail of that domain belongs.
 pub fn of_domain(domain: &str) -> Option<&'static Brand> {
-    BRANDS.all.iter().find(|b| b.owns(domain)).copied()
+    let domain = domain.trim_end_matches('.');
+    let mut first = OWNERS.itself_and_below.get(domain).copied();
+    let mut take = |found: Option<&usize>| first = first.into_iter().chain(found.copied()).min();
+    let above = std::iter::successors(domain.split_once('.'), |(_, rest)| rest.split_once('.'));
+    for (_, above) in above {
+        take(OWNERS.itself_and_below.get(above));
+        take(OWNERS.below.get(above));
+    }
+    let label = psl::domain_str(domain).and_then(|own| own.split('.').next());
+    take(label.and_then(|label| OWNERS.labels.get(label)).filter(|n| BRANDS.all[**n].owns(domain)));
+    first.map(|n| BRANDS.all[n])
 }
 
 impl Brand {
@@ -154,7 +191,7 @@ fn extent(words: &[&str], at: usize, count: usize) -> Extent {
         Extent::Whole
     } else if before.iter().chain(after).all(is_rank) {
         Extent::Ranked
-    } else if speaks_for && after.iter().all(is_rank) {
+    } else if (speaks_for && after.iter().all(is_rank)) || (before.is_empty() && after.first() == Some(&"via")) {
         Extent::Behalf
     } else {
         Extent::Part
@@ -185,6 +222,7 @@ mod tests {
             ("TrustWallet APP", "Trust Wallet Ranked"),
             ("Metamask.io", "MetaMask Whole"),
             ("John from Ledger", "Ledger Behalf"),
+            ("DocuSign via Carla Roth", "DocuSign Behalf"),
             ("Мicrоsоft account team", "Microsoft Ranked"),
             ("Selling on Amazon for beginners", "Amazon Part"),
             ("Bradesco S.A-8456", "Bradesco Ranked"),
@@ -208,6 +246,22 @@ mod tests {
         }
         assert_eq!(of_domain("accountprotection.microsoft.com").map(|b| b.name), Some("Microsoft"));
         assert_eq!(of_domain("partner.example").map(|b| b.name), None);
+    }
+
+    #[test]
+    fn the_owner_of_a_domain_is_the_first_brand_that_owns_it() {
+        let listed = all().iter().flat_map(|b| &b.domains).map(|d| d.trim_start_matches('.'));
+        for own in listed.chain(["partner.example", "office", ".office", "com", ""]) {
+            let label = own.trim_end_matches(".cc");
+            for domain in [own.to_owned(), format!("a.b.{own}."), format!("x{own}"), format!("{label}.co.uk")] {
+                let named = |brand: Option<&'static Brand>| brand.map(|b| b.name);
+                assert_eq!(
+                    named(of_domain(&domain)),
+                    named(all().iter().find(|b| b.owns(&domain)).copied()),
+                    "{domain}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use tenant::Direction;
 
 /// Something that was asked of others: what is unknown is never taken for absent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact<T> {
     Known(T),
@@ -34,7 +34,7 @@ impl<T> Fact<T> {
 }
 
 /// One authentication result in the vocabulary of RFC 8601 §2.7.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AuthResult {
     /// `spf`, `dkim`, `dmarc`, `arc`, `compauth`
     pub method: String,
@@ -45,7 +45,7 @@ pub struct AuthResult {
 }
 
 /// What the owner of a domain wants done with mail that does not authenticate (RFC 9989 §4.7, p=).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SenderPolicy {
     None,
@@ -54,7 +54,7 @@ pub enum SenderPolicy {
 }
 
 /// What Microsoft's first pass wrote down beside its results, as far as it did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FirstPass {
     /// `dmarc=… action=`: `none`, `quarantine`, `oreject`, …
@@ -71,7 +71,7 @@ pub struct FirstPass {
 }
 
 /// What is proven about the sender: Microsoft's topmost results, and our own SPF, DKIM, DMARC and ARC verification.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Proofs {
     pub microsoft: Vec<AuthResult>,
@@ -93,6 +93,8 @@ pub struct History {
     pub first_contact: Fact<bool>,
     /// Messages of it that were passed on.
     pub messages: Fact<u64>,
+    /// Nobody here had to do with anybody of its organisation.
+    pub new_domain: Fact<bool>,
     /// Where its answers went until now, as a registrable domain; absent where they went back to it.
     pub reply_to: Fact<String>,
 }

@@ -26,6 +26,16 @@ pub const SUSPECT_POINTS: u32 = 60;
 /// From here on impersonation alone is suspected: what is merely a first contact has less.
 pub const SUSPECT_IMPERSONATION_POINTS: u32 = 30;
 
+/// From here on findings together are worth a warning: what most newsletters have (no plain recipient, links that count)
+/// stays below.
+pub const WARN_POINTS: u32 = 30;
+
+/// Whether a reader should be warned of what passes.
+pub fn is_suspicious(findings: &[Finding]) -> bool {
+    let points = findings.iter().map(|f| f.points).fold(0, u32::saturating_add);
+    points >= WARN_POINTS || findings.iter().any(|f| f.severity != Severity::Note)
+}
+
 /// One thing that one detector saw, in words that a person can check against the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -61,5 +71,20 @@ impl Finding {
     }
     pub fn malicious(detector: &Detector, summary: String, details: Vec<String>) -> Finding {
         Finding::of(detector, Severity::Malicious, HOLD_POINTS, summary, details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detectors::{bulk, link_mismatch, reply_to};
+
+    #[test]
+    fn what_weighs_little_warns_nobody() {
+        let note = |detector, points| Finding::note(detector, points, String::new(), vec![]);
+        let newsletter = [note(&bulk::DETECTOR, 0), note(&reply_to::DETECTOR, 10), note(&link_mismatch::DETECTOR, 0)];
+        assert!(!is_suspicious(&[]) && !is_suspicious(&newsletter));
+        assert!(is_suspicious(&[note(&reply_to::DETECTOR, 10), note(&link_mismatch::DETECTOR, 20)]));
+        assert!(is_suspicious(&[Finding::suspicious(&reply_to::DETECTOR, String::new(), vec![])]));
     }
 }

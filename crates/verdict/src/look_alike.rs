@@ -5,36 +5,6 @@
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-/// Letters that no decomposition brings to the Latin one that they look like.
-const LOOK_ALIKES: &[(&str, char)] = &[
-    ("аαɑ", 'a'),
-    ("ьв", 'b'),
-    ("сϲ", 'c'),
-    ("đԁ", 'd'),
-    ("еєε", 'e'),
-    ("ƒ", 'f'),
-    ("ɡ", 'g'),
-    ("һħн", 'h'),
-    ("ıіιɩӏ", 'i'),
-    ("јʝ", 'j'),
-    ("кκ", 'k'),
-    ("ł", 'l'),
-    ("м", 'm'),
-    ("пη", 'n'),
-    ("øоοօ", 'o'),
-    ("рρ", 'p'),
-    ("ԛ", 'q'),
-    ("г", 'r'),
-    ("ѕ", 's'),
-    ("тτ", 't'),
-    ("υս", 'u'),
-    ("νѵ", 'v'),
-    ("ԝω", 'w'),
-    ("хχ", 'x'),
-    ("уү", 'y'),
-    ("ᴢ", 'z'),
-];
-
 /// Lower-case words with one space between them: look-alikes, accents and letters of another width folded, what a reader does not
 /// see dropped, apostrophes and dots within words too.
 pub fn skeleton(text: &str) -> String {
@@ -80,12 +50,37 @@ pub fn misread(skeleton: &str) -> String {
     }
 }
 
-/// One lower-case letter as the Latin one it looks like.
+/// One lower-case letter as the Latin one it looks like, where no decomposition brings it there.
 pub(crate) fn latin(c: char) -> char {
-    if c.is_ascii() {
-        return c;
+    match c {
+        'а' | 'α' | 'ɑ' => 'a',
+        'ь' | 'в' => 'b',
+        'с' | 'ϲ' => 'c',
+        'đ' | 'ԁ' => 'd',
+        'е' | 'є' | 'ε' => 'e',
+        'ƒ' => 'f',
+        'ɡ' => 'g',
+        'һ' | 'ħ' | 'н' => 'h',
+        'ı' | 'і' | 'ι' | 'ɩ' | 'ӏ' => 'i',
+        'ј' | 'ʝ' => 'j',
+        'к' | 'κ' => 'k',
+        'ł' => 'l',
+        'м' => 'm',
+        'п' | 'η' => 'n',
+        'ø' | 'о' | 'ο' | 'օ' => 'o',
+        'р' | 'ρ' => 'p',
+        'ԛ' => 'q',
+        'г' => 'r',
+        'ѕ' => 's',
+        'т' | 'τ' => 't',
+        'υ' | 'ս' => 'u',
+        'ν' | 'ѵ' => 'v',
+        'ԝ' | 'ω' => 'w',
+        'х' | 'χ' => 'x',
+        'у' | 'ү' => 'y',
+        'ᴢ' => 'z',
+        c => c,
     }
-    LOOK_ALIKES.iter().find(|(all, _)| all.contains(c)).map_or(c, |(_, plain)| *plain)
 }
 
 /// Takes no room where it is shown: joiners, marks of direction, combining marks, selectors of variants, tags.

@@ -17,7 +17,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    fn of(address: &Address) -> Mailbox {
+    pub(crate) fn of(address: &Address) -> Mailbox {
         let bare = address.address.trim();
         let domain = bare.rsplit_once('@').map(|(_, d)| d.trim().trim_end_matches('.')).unwrap_or_default();
         let domain = match domain.is_ascii() {
@@ -65,6 +65,10 @@ pub struct Sender {
     pub proven: Proven,
     /// DMARC was evaluated and failed.
     pub dmarc_fails: bool,
+    /// Sites of the addresses in From, as written there; of all others it is only claimed that they have to do with it.
+    pub claimed: Vec<String>,
+    /// Sites that DKIM or DMARC prove.
+    pub proven_sites: Vec<String>,
 }
 
 impl Sender {
@@ -80,6 +84,8 @@ impl Sender {
             reply_to: all(message.reply_to()),
             sender: all(message.sender()),
             envelope: Mailbox::of(&mail_from),
+            claimed: claimed(message.from(), &from),
+            proven_sites: proven_sites(proofs),
             from,
         }
     }
@@ -103,13 +109,30 @@ impl Sender {
     }
 }
 
+fn claimed(written: &[Address], from: &[Mailbox]) -> Vec<String> {
+    let both = written.iter().zip(from).filter_map(|(w, f)| w.address.rsplit_once('@').map(|(_, domain)| (domain, f)));
+    let of = |(domain, from): (&str, &Mailbox)| if domain.is_ascii() { from.site.clone() } else { site(domain.trim()) };
+    let mut sites: Vec<String> = both.map(of).collect();
+    sites.dedup();
+    sites
+}
+
+fn proven_sites(proofs: &Proofs) -> Vec<String> {
+    let all = proofs.microsoft.iter().chain(&proofs.own);
+    let passed = all.filter(|p| matches!(p.method.as_str(), "dkim" | "dmarc") && p.result == "pass");
+    let mut domains: Vec<&str> = passed.filter_map(|p| p.domain.as_deref()).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    domains.into_iter().map(site).collect()
+}
+
 fn proven(from: &str, proofs: &Proofs) -> Proven {
     let mut said = Proven::Unknown;
     for result in proofs.microsoft.iter().chain(&proofs.own) {
-        let of_from = result.domain.as_deref().is_some_and(|d| site(d) == from);
+        let of_from = || result.domain.as_deref().is_some_and(|d| d == from || site(d) == from);
         match (result.method.as_str(), result.result.as_str()) {
             ("dmarc", "pass" | "bestguesspass") => return Proven::Aligned,
-            ("spf" | "dkim", "pass") if of_from => return Proven::Aligned,
+            ("spf" | "dkim", "pass") if of_from() => return Proven::Aligned,
             ("spf" | "dkim", "pass") => said = Proven::Other,
             (_, "temperror" | "timeout") => {}
             // that a domain publishes nothing is nobody's failure

@@ -16,7 +16,8 @@ fn read(message: &Message) -> Proofs {
     let topmost = |name: &str| message.headers().fields().find(|f| f.is(name)).map(|f| f.text()).unwrap_or_default();
     let (results_field, report) = (topmost("Authentication-Results"), topmost("X-Forefront-Antispam-Report"));
     let bare = without_comments(&results_field);
-    let item = |name: &str| item(&report, name);
+    let items: Vec<(&str, &str)> = report.split(';').filter_map(|p| p.trim().split_once(':')).collect();
+    let item = |name: &str| items.iter().find(|(n, _)| *n == name).map(|(_, v)| v.trim()).filter(|v| !v.is_empty());
     Proofs {
         microsoft: results(&bare),
         own: Vec::new(),
@@ -102,7 +103,9 @@ fn without_comments(value: &str) -> String {
         }
         _ => depth == 0,
     };
-    value.chars().filter(|c| !c.is_control()).filter(|c| keep(*c)).collect()
+    let mut bare = String::with_capacity(value.len());
+    bare.extend(value.chars().filter(|c| !c.is_control()).filter(|c| keep(*c)));
+    bare
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ async fn keep_trying(
             expires,
             last_error: why,
         };
-        transport.inner.queue.lock().unwrap_or_else(|e| e.into_inner()).push(entry);
+        transport.inner.queue.send_modify(|queue| queue.push(entry));
         drop(busy.take());
         let at = jiff::Timestamp::from_second(next).unwrap_or(jiff::Timestamp::MAX);
         tokio::select! {
@@ -197,7 +197,7 @@ async fn keep_trying(
             _ = retry.changed() => {}
         }
         *busy = Some(transport.busy());
-        transport.inner.queue.lock().unwrap_or_else(|e| e.into_inner()).retain(|e| e.id != id);
+        transport.inner.queue.send_modify(|queue| queue.retain(|e| e.id != id));
     }
 }
 

@@ -98,7 +98,7 @@ struct Inner {
     busy: AtomicUsize,
     rest: watch::Sender<u64>,
     retry: watch::Sender<u64>,
-    queue: std::sync::Mutex<Vec<QueueEntry>>,
+    queue: watch::Sender<Vec<QueueEntry>>,
 }
 
 /// Counts a message as being worked on until dropped.
@@ -123,7 +123,7 @@ impl Transport {
             busy: AtomicUsize::new(0),
             rest: watch::Sender::new(0),
             retry: watch::Sender::new(0),
-            queue: Default::default(),
+            queue: watch::Sender::new(Vec::new()),
             world,
         };
         let transport = Transport { inner: Arc::new(inner) };
@@ -260,11 +260,26 @@ impl Transport {
     }
 
     pub fn queue(&self) -> Vec<QueueEntry> {
-        self.inner.queue.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        self.inner.queue.borrow().clone()
     }
 
-    /// Tries everything that waits, now.
-    pub fn retry_now(&self) {
+    /// Tries everything that waits, now; returns when all of it is being worked on, so that nobody takes it for idle.
+    pub async fn retry_now(&self) {
+        let resting = self.queue();
         self.inner.retry.send_modify(|n| *n += 1);
+        self.taken_up(&resting).await;
+    }
+
+    /// The clock went on: returns when whatever is due is being worked on.
+    pub async fn due_now(&self) {
+        let now = self.world().clock.unix();
+        let due: Vec<QueueEntry> = self.queue().into_iter().filter(|e| e.next_retry <= now).collect();
+        self.taken_up(&due).await;
+    }
+
+    async fn taken_up(&self, resting: &[QueueEntry]) {
+        let rests = |e: &QueueEntry| resting.iter().any(|r| (r.id, r.attempts) == (e.id, e.attempts));
+        // the sender lives as long as we do
+        let _ = self.inner.queue.subscribe().wait_for(|queue| !queue.iter().any(rests)).await;
     }
 }

@@ -20,6 +20,9 @@ pub(super) async fn all(config: &Config) -> Vec<Checked> {
             _ => tcp,
         });
     }
+    if let Some(web) = &config.web {
+        all.push(tcp("web.listen", web.listen, running.as_ref()).await);
+    }
     if let Some(listen) = config.status {
         all.push(tcp("status.listen", listen, running.as_ref()).await);
         if !listen.ip().is_loopback() {

@@ -31,6 +31,8 @@ pub struct Cast {
     pub users: Vec<(String, String)>,
     pub group: String,
     pub members: Vec<String>,
+    /// clamd and rspamd run beside the gateway.
+    pub has_scanners: bool,
 }
 
 fn head(from: &str, to: &str, subject: &str, id: &str) -> String {
@@ -234,6 +236,25 @@ pub fn all(cast: &Cast) -> Vec<Message> {
             HeldBy("eicar"),
         ),
     ];
+    if cast.has_scanners {
+        let mark = base64::engine::general_purpose::STANDARD.encode(engines::started::MARK);
+        // rspamd.com/doc/gtube_patterns.html; in two halves, so that no scanner takes this file for it
+        let gtube = ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"].concat();
+        list.push(inbound(
+            "only ClamAV knows it",
+            "files@partner.example",
+            &[&anna],
+            with_attachment("Files <files@partner.example>", &anna, "The figures", "clamd-in", "figures.bin", &mark),
+            HeldBy("clamd"),
+        ));
+        list.push(inbound(
+            "only Rspamd knows it",
+            "files@partner.example",
+            &[&bert],
+            text("Files <files@partner.example>", &bert, "Hello", "rspamd-in", &gtube),
+            HeldBy("rspamd"),
+        ));
+    }
     let mut utf8 = inbound(
         "SMTPUTF8 addresses",
         "jürgen@acme.example",

@@ -4,8 +4,9 @@ use super::door::Door;
 use crate::config::Config;
 use crate::wiring;
 use anyhow::{Context, Result};
+use engines::started::{self, Started};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use store::Store;
 
 pub const ZONE: &str = "connect.posthouse.example";
@@ -18,10 +19,12 @@ pub struct Stage {
     pub gateway: gateway::Running,
     pub store: Store,
     pub door: Door,
+    /// Real ones, where they are installed.
+    pub scanners: Vec<Started>,
 }
 
 impl Stage {
-    pub async fn start(dir: &Path) -> Result<Stage> {
+    pub async fn start(dir: &Path, with_scanners: bool) -> Result<Stage> {
         let simulator = m365_sim::Simulator::start(m365_sim::Options::demo(dir))
             .await
             .context("the simulated Microsoft 365 does not start")?;
@@ -32,7 +35,8 @@ impl Stage {
         write_private(&file("authority.pem"), authority["chain_pem"].as_str().unwrap_or_default())?;
         write_private(&file("authority.key"), authority["key_pem"].as_str().unwrap_or_default())?;
         let config_file = file("posthouse.toml");
-        std::fs::write(&config_file, configuration(dir, &endpoints))?;
+        let scanners = if with_scanners { scanners(dir).await? } else { Vec::new() };
+        std::fs::write(&config_file, configuration(dir, &endpoints) + &sections(&scanners))?;
         let mut config = Config::read(&config_file)?;
         let store = Store::open(&config.data_dir).await?;
         let gateway = gateway::start(wiring::gateway_settings(&config)?, store.clone()).await?;
@@ -44,8 +48,33 @@ impl Stage {
         door.post("/dns/record", json!({"name": HOSTNAME, "type": "A", "values": ["127.0.0.1"]})).await?;
         door.post("/smtp-ports", json!({"host": HOSTNAME, "port": gateway.smtp_address.port()})).await?;
         door.patch("/switches", json!({"record_wire": true})).await?;
-        Ok(Stage { config, simulator, gateway, store, door })
+        Ok(Stage { config, simulator, gateway, store, door, scanners })
     }
+}
+
+/// clamd and rspamd; without them the detectors judge alone.
+async fn scanners(dir: &Path) -> Result<Vec<Started>> {
+    let missing = started::missing();
+    if !missing.is_empty() {
+        println!("without outside scanners: {} missing (Debian: clamav-daemon, rspamd)", missing.join(" and "));
+        return Ok(Vec::new());
+    }
+    println!("starting clamd and rspamd …");
+    let folder = |name: &str| -> Result<PathBuf> {
+        let folder = dir.join(name);
+        std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
+        Ok(folder)
+    };
+    let (clamd, rspamd) = (folder("clamd")?, folder("rspamd")?);
+    let both = move || std::io::Result::Ok(vec![started::clamd(&clamd)?, started::rspamd(&rspamd)?]);
+    tokio::task::spawn_blocking(both).await?.context("an outside scanner does not start")
+}
+
+fn sections(scanners: &[Started]) -> String {
+    let one = |(kind, scanner): (&str, &Started)| {
+        format!("\n[[engine]]\nkind = \"{kind}\"\naddress = \"{}\"\n", scanner.addresses[0])
+    };
+    ["clamd", "rspamd"].into_iter().zip(scanners).map(one).collect()
 }
 
 fn configuration(dir: &Path, endpoints: &serde_json::Value) -> String {

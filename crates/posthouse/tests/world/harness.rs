@@ -2,6 +2,7 @@
 //! through public doors only.
 
 use crate::door::Door;
+use engines::started::free_port;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -69,10 +70,6 @@ pub async fn until<F: AsyncFnMut() -> bool>(name: &str, mut what: F) {
         assert!(Instant::now() < deadline, "{name} did not happen within a minute");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn ready(file: &Path) -> Value {

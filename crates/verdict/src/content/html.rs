@@ -190,7 +190,8 @@ mod tests {
             let start = std::time::Instant::now();
             let seen = page(&html);
             assert!(seen.links.len() <= limits::PAGE_ITEMS_MAX);
-            assert!(start.elapsed().as_secs() < 5, "{} took {:?}", &html[..20], start.elapsed());
+            // without bounds it is minutes; a busy machine takes seconds
+            assert!(start.elapsed().as_secs() < 60, "{} took {:?}", &html[..20], start.elapsed());
         }
     }
 }

@@ -11,34 +11,34 @@ pub fn is_zero_width(c: char) -> bool {
 
 /// One lower-case letter of another script as a reader of Latin takes it.
 fn look_alike(c: char) -> Option<char> {
-    const LOOK_ALIKES: &[(&str, char)] = &[
-        ("аα", 'a'),
-        ("вβ", 'b'),
-        ("сϲ", 'c'),
-        ("ԁ", 'd'),
-        ("еε", 'e'),
-        ("ɡց", 'g'),
-        ("һн", 'h'),
-        ("іιɩ", 'i'),
-        ("јϳ", 'j'),
-        ("кκ", 'k'),
-        ("ӏⅼ", 'l'),
-        ("мⅿ", 'm'),
-        ("пη", 'n'),
-        ("оοօσ", 'o'),
-        ("рρ", 'p'),
-        ("ԛ", 'q'),
-        ("г", 'r'),
-        ("ѕ", 's'),
-        ("тτ", 't'),
-        ("υս", 'u'),
-        ("νѵⅴ", 'v'),
-        ("ԝω", 'w'),
-        ("хχ", 'x'),
-        ("уγ", 'y'),
-        ("ᴢ", 'z'),
-    ];
-    LOOK_ALIKES.iter().find(|(all, _)| all.contains(c)).map(|(_, plain)| *plain)
+    match c {
+        'а' | 'α' => Some('a'),
+        'в' | 'β' => Some('b'),
+        'с' | 'ϲ' => Some('c'),
+        'ԁ' => Some('d'),
+        'е' | 'ε' => Some('e'),
+        'ɡ' | 'ց' => Some('g'),
+        'һ' | 'н' => Some('h'),
+        'і' | 'ι' | 'ɩ' => Some('i'),
+        'ј' | 'ϳ' => Some('j'),
+        'к' | 'κ' => Some('k'),
+        'ӏ' | 'ⅼ' => Some('l'),
+        'м' | 'ⅿ' => Some('m'),
+        'п' | 'η' => Some('n'),
+        'о' | 'ο' | 'օ' | 'σ' => Some('o'),
+        'р' | 'ρ' => Some('p'),
+        'ԛ' => Some('q'),
+        'г' => Some('r'),
+        'ѕ' => Some('s'),
+        'т' | 'τ' => Some('t'),
+        'υ' | 'ս' => Some('u'),
+        'ν' | 'ѵ' | 'ⅴ' => Some('v'),
+        'ԝ' | 'ω' => Some('w'),
+        'х' | 'χ' => Some('x'),
+        'у' | 'γ' => Some('y'),
+        'ᴢ' => Some('z'),
+        _ => None,
+    }
 }
 
 /// A letter of another script that is taken for a Latin one.
@@ -56,7 +56,31 @@ fn is_styled(c: char) -> bool {
 /// stand in a word with Latin letters, what has no width gone, white space and breaks one space.
 pub fn folded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut word = 0;
+    let mut at = 0;
+    let is_blank = |b: &u8| matches!(b, 0..=b' ' | 0x7f);
+    while at < text.len() {
+        let end = text.as_bytes()[at..].iter().position(is_blank).map_or(text.len(), |n| at + n);
+        let run = &text[at..end];
+        if run.is_ascii() {
+            // nothing in it stands for anything else
+            let from = out.len();
+            out.push_str(run);
+            out[from..].make_ascii_lowercase();
+        } else {
+            fold(run, &mut out);
+        }
+        if end < text.len() && !out.ends_with(' ') && !out.is_empty() {
+            out.push(' ');
+        }
+        at = end + 1;
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// What stands between two blanks.
+fn fold(text: &str, out: &mut String) {
+    let mut word = out.len();
     let (mut latin, mut foreign) = (false, false);
     let end_word = |out: &mut String, word: usize, mixed: bool| {
         if mixed {
@@ -71,14 +95,8 @@ pub fn folded(text: &str) -> String {
                 latin |= c.is_ascii_alphabetic();
                 out.push(c.to_ascii_lowercase());
             } else {
-                end_word(&mut out, word, latin && foreign);
-                if c.is_ascii_whitespace() || c.is_ascii_control() {
-                    if !out.ends_with(' ') && !out.is_empty() {
-                        out.push(' ');
-                    }
-                } else {
-                    out.push(c);
-                }
+                end_word(out, word, latin && foreign);
+                out.push(c);
                 (word, latin, foreign) = (out.len(), false, false);
             }
             continue;
@@ -103,7 +121,7 @@ pub fn folded(text: &str) -> String {
                 }
             }
             c => {
-                end_word(&mut out, word, latin && foreign);
+                end_word(out, word, latin && foreign);
                 let plain = if c.is_whitespace() || c.is_control() { ' ' } else { c };
                 if plain != ' ' || !(out.ends_with(' ') || out.is_empty()) {
                     out.push(plain);
@@ -112,9 +130,7 @@ pub fn folded(text: &str) -> String {
             }
         }
     }
-    end_word(&mut out, word, latin && foreign);
-    out.truncate(out.trim_end().len());
-    out
+    end_word(out, word, latin && foreign);
 }
 
 /// What is odd about the letters of a text.

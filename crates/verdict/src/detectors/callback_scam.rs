@@ -35,15 +35,14 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     if evidence.direction != Direction::Inbound {
         return Vec::new();
     }
-    // without a number there is nobody to call
-    let Some(number) = structure::telephone(evidence) else { return Vec::new() };
-    let asked = evidence.wording().hits.iter().any(|hit| hit.signal == Signal::CallUs);
-    if !asked {
+    if !evidence.wording().hits.iter().any(|hit| hit.signal == Signal::CallUs) {
         return Vec::new();
     }
+    // without a number there is nobody to call
+    let Some(number) = structure::telephone(evidence) else { return Vec::new() };
     let mut extras = vec![Extra { points: 20, says: format!("the number {number}") }];
-    if structure::link_sites(evidence).is_empty() {
-        extras.push(Extra { points: 20, says: "no link".into() });
+    if !structure::leads_to_a_seller(evidence) {
+        extras.push(Extra { points: 20, says: "no link to a seller".into() });
     }
     judge(evidence, &DETECTOR, &RECIPE, extras)
 }

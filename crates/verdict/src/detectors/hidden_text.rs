@@ -24,8 +24,10 @@ const NEW_PERCENT: usize = 60;
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let pages = evidence.content.pages.iter().filter(|p| !p.is_attachment && p.depth == 0);
     let found = pages.filter_map(|page| {
-        let (hidden, seen) = (letters(&page.hidden), letters(&page.text));
-        if hidden < HIDDEN_MIN || hidden < seen * TIMES_SEEN {
+        // of most pages nothing is hidden
+        let hidden = Some(letters(&page.hidden)).filter(|hidden| *hidden >= HIDDEN_MIN)?;
+        let seen = letters(&page.text);
+        if hidden < seen * TIMES_SEEN {
             return None;
         }
         let known: HashSet<&str> = page.text.split_whitespace().collect();

@@ -23,13 +23,17 @@ const PICTURE_PX_MIN: u32 = 100;
 const PICTURE_WIDTH_PX_MIN: u32 = 250;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut pages =
+        evidence.content.pages.iter().filter(|p| !p.is_attachment && p.depth == 0 && shows_picture(p)).peekable();
+    if pages.peek().is_none() {
+        return Vec::new();
+    }
     let letters = evidence.content.text.chars().filter(|c| c.is_alphanumeric()).take(SPARSE_LETTERS).count();
     if letters >= SPARSE_LETTERS {
         return Vec::new();
     }
-    let pages = evidence.content.pages.iter().filter(|p| !p.is_attachment && p.depth == 0);
     let claimed = whose::claimed(evidence);
-    let found = pages.filter(|p| shows_picture(p)).find_map(|page| {
+    let found = pages.find_map(|page| {
         let image_links = page.links.iter().filter(|l| l.has_image && !l.is_hidden);
         let foreign = image_links.filter_map(|l| {
             let host = crate::content::urls::host_of_href(&l.href)?;

@@ -106,6 +106,10 @@ static LABELS: LazyLock<Labels> = LazyLock::new(|| {
     labels
 });
 
+pub(super) fn prepare() {
+    LazyLock::force(&LABELS);
+}
+
 fn one_away(label: &str) -> impl Iterator<Item = String> {
     let without = |(at, c): (usize, char)| [&label[..at], &label[at + c.len_utf8()..]].concat();
     std::iter::once(label.to_owned()).chain(label.char_indices().map(without).collect::<Vec<_>>())

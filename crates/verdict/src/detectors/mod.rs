@@ -35,6 +35,7 @@ pub mod listed_url;
 pub mod look_alike_domain;
 pub mod lying_archive;
 pub mod macro_dropper;
+pub mod new_domain;
 pub mod odd_host;
 pub mod offer_wording;
 pub mod one_site;
@@ -54,7 +55,8 @@ pub mod unscannable;
 pub mod userinfo;
 pub(crate) mod whose;
 
-use crate::{Category, Evidence, Finding, Severity};
+use crate::wording::phrases;
+use crate::{Category, Evidence, Finding, Severity, brands};
 
 /// One detector: what it is called, what it looks for, and the function that looks.
 #[derive(Debug)]
@@ -108,6 +110,7 @@ pub const CATALOGUE: &[Detector] = &[
     display_name::DETECTOR,
     reply_to::DETECTOR,
     spoofed_sender::DETECTOR,
+    new_domain::DETECTOR,
     header_form::DETECTOR,
     sender_domain::DETECTOR,
     credential_wording::DETECTOR,
@@ -126,6 +129,13 @@ pub const CATALOGUE: &[Detector] = &[
     classifier::DETECTOR,
 ];
 
+/// Reads what takes long to read, phrases and brands, so that no message waits for it.
+pub fn prepare() {
+    phrases::prepare();
+    look_alike_domain::prepare();
+    brands::prepare();
+}
+
 /// Everything that any detector saw, in the order of the catalogue.
 pub fn inspect(evidence: &Evidence<'_>) -> Vec<Finding> {
     CATALOGUE.iter().flat_map(|detector| (detector.look)(evidence)).collect()
@@ -139,7 +149,7 @@ mod tests {
     use std::path::Path;
 
     fn page() -> String {
-        let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones.\nA *note* holds nothing alone; each brings points, and from 100 on they hold together. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
+        let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones.\nA *note* holds nothing alone; each brings points, and from 100 on they hold together. Several\ndetectors hear the same words: of their notes the strongest counts in full, the others by half, and all together at most 75 points; notes about how the\nsender looks (`brand`, `display_name`, `header_form`, `look_alike_domain`, `reply_to`, `sender_domain`) at most 90. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
         for d in CATALOGUE {
             write!(
                 page,

@@ -38,7 +38,7 @@ impl Wording {
     /// `texts`: what a reader sees, one after the other.
     pub fn of<'a>(subject: &str, texts: impl IntoIterator<Item = &'a str>) -> Wording {
         let mut hits = phrases::find(&words::of(subject), true);
-        let mut text = String::new();
+        let mut text = Vec::new();
         for one in texts {
             words::append(one, &mut text, limits::WORDING_OCTETS_MAX);
         }

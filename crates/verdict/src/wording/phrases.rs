@@ -7,7 +7,7 @@
 
 use super::{Hit, words};
 use crate::limits;
-use aho_corasick::{AhoCorasick, MatchKind};
+use daachorse::DoubleArrayAhoCorasick;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
@@ -142,9 +142,8 @@ const SPELLINGS_MAX: usize = 24;
 /// Ends of a piece that are remembered: "account" and "account information" both end one.
 const ENDS_MAX: usize = 2;
 
-#[derive(Debug)]
 struct Phrases {
-    automaton: AhoCorasick,
+    automaton: DoubleArrayAhoCorasick<u32>,
     /// Of each literal, which pieces of which phrases it completes.
     uses: Vec<Vec<(usize, usize)>>,
     /// Each literal as it is written in the file.
@@ -173,14 +172,16 @@ fn read(files: &[(&str, &str)]) -> Result<Phrases, String> {
             all.line(line.trim(), &mut signal).map_err(|why| format!("{name}:{}: {why}", n + 1))?;
         }
     }
+    if all.slots > usize::from(u16::MAX) {
+        return Err("more phrases of several pieces than can be told apart".into());
+    }
     let mut uses = vec![Vec::new(); all.spelling.len()];
-    let mut literals = vec![String::new(); all.spelling.len()];
+    let mut literals = vec![Vec::new(); all.spelling.len()];
     for (literal, (n, pieces)) in all.literals {
         uses[n] = pieces;
         literals[n] = literal;
     }
-    let automaton =
-        AhoCorasick::builder().match_kind(MatchKind::Standard).build(&literals).map_err(|e| e.to_string())?;
+    let automaton = DoubleArrayAhoCorasick::new(&literals).map_err(|e| e.to_string())?;
     Ok(Phrases { automaton, uses, spelling: all.spelling, phrases: all.phrases, slots: all.slots })
 }
 
@@ -190,7 +191,7 @@ type Uses = (usize, Vec<(usize, usize)>);
 #[derive(Default)]
 struct Reading {
     sets: HashMap<String, String>,
-    literals: BTreeMap<String, Uses>,
+    literals: BTreeMap<Vec<u8>, Uses>,
     spelling: Vec<String>,
     phrases: Vec<Phrase>,
     slots: usize,
@@ -251,7 +252,7 @@ impl Reading {
     fn literal(&mut self, spelled: &str, phrase: usize, piece: usize) -> Result<(), String> {
         let (text, open) = spelled.strip_suffix('*').map_or((spelled, false), |stem| (stem, true));
         let mut literal = words::of(text);
-        if literal.trim().is_empty() {
+        if literal.trim_ascii().is_empty() {
             return Err("an empty alternative stands alone".into());
         }
         if open {
@@ -365,14 +366,38 @@ struct Begun {
     literals: [u32; PIECES_MAX],
 }
 
+/// The phrases of one text that were begun, few of the many that there are.
+struct Unfinished {
+    /// Of each slot, where in `ends` it stands, from 1 on.
+    places: Vec<u16>,
+    ends: Vec<[Option<Begun>; ENDS_MAX]>,
+}
+
+impl Unfinished {
+    fn of(&self, slot: usize) -> impl Iterator<Item = &Begun> {
+        let place = usize::from(self.places[slot]).checked_sub(1);
+        place.and_then(|place| self.ends.get(place)).into_iter().flatten().flatten()
+    }
+    fn add(&mut self, slot: usize, begun: Begun) {
+        if self.places[slot] == 0 {
+            self.ends.push([None; ENDS_MAX]);
+            self.places[slot] = self.ends.len() as u16;
+        }
+        if let Some(ends) = self.ends.get_mut(usize::from(self.places[slot]) - 1) {
+            ends.rotate_right(1);
+            ends[0] = Some(begun);
+        }
+    }
+}
+
 /// Every phrase that stands in the words, each once where it stands first, at most [`limits::PHRASES_MAX`].
-pub(super) fn find(words: &str, in_subject: bool) -> Vec<Hit> {
+pub(super) fn find(words: &[u8], in_subject: bool) -> Vec<Hit> {
     let Some(all) = PHRASES.as_ref() else { return Vec::new() };
-    let mut begun = vec![[None::<Begun>; ENDS_MAX]; all.slots];
+    let mut begun = Unfinished { places: vec![0; all.slots], ends: Vec::new() };
     let mut done = vec![false; all.phrases.len()];
     let mut hits = Vec::new();
     for found in all.automaton.find_overlapping_iter(words) {
-        let literal = found.pattern().as_usize();
+        let literal = found.value() as usize;
         for &(number, piece) in &all.uses[literal] {
             if done[number] {
                 continue;
@@ -384,15 +409,13 @@ pub(super) fn find(words: &str, in_subject: bool) -> Vec<Hit> {
                 |before: &&Begun| start + 1 >= before.end && (start + 1 - before.end) as usize <= phrase.gaps[piece];
             let before = match piece {
                 0 => Some(Begun { from: start, end: 0, literals: [0; PIECES_MAX] }),
-                _ => begun[phrase.slot + piece - 1].iter().flatten().find(follows).copied(),
+                _ => begun.of(phrase.slot + piece - 1).find(follows).copied(),
             };
             let Some(mut now) = before else { continue };
             now.end = found.end() as u32;
             now.literals[piece] = literal as u32;
             if piece + 1 < phrase.gaps.len() {
-                let ends = &mut begun[phrase.slot + piece];
-                ends.rotate_right(1);
-                ends[0] = Some(now);
+                begun.add(phrase.slot + piece, now);
             } else if hits.len() < limits::PHRASES_MAX {
                 done[number] = true;
                 hits.push(all.hit(phrase, &now, in_subject));
@@ -400,6 +423,11 @@ pub(super) fn find(words: &str, in_subject: bool) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// Reads the phrases now, so that no message has to wait for it.
+pub(crate) fn prepare() {
+    LazyLock::force(&PHRASES);
 }
 
 impl Phrases {
@@ -431,7 +459,7 @@ mod tests {
 
     #[test]
     fn a_wrong_file_is_refused_with_its_line() {
-        let wrong = |text| read(&[("f", text)]).unwrap_err();
+        let wrong = |text| read(&[("f", text)]).err().unwrap();
         assert_eq!(wrong("phrase"), "f:1: a phrase before the first [signal]");
         assert_eq!(wrong("\n[nonsense]"), "f:2: no signal is called \"nonsense\"");
         assert_eq!(wrong("[won]\nyou @x"), "f:2: no set @x");

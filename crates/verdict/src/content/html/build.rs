@@ -8,6 +8,7 @@ use crate::content::style::{self, Background, Colour, Sheet, Style};
 use crate::limits;
 use html5gum::emitters::callback::{Callback, CallbackEmitter, CallbackEvent};
 use html5gum::{Emitter, ForwardingEmitter, Span, State, Tokenizer};
+use std::borrow::Cow;
 
 /// `in_comment`: the inside of a comment that Outlook takes for markup.
 pub fn read(html: &str, in_comment: bool) -> Page {
@@ -150,7 +151,7 @@ impl Callback<Page, ()> for Reading {
             CallbackEvent::AttributeValue { value } => {
                 if let (Some(_), Some((_, written))) = (self.attribute.take(), self.attributes.last_mut()) {
                     let value = &value[..value.len().min(limits::URL_OCTETS_MAX)];
-                    written.push_str(&String::from_utf8_lossy(value));
+                    written.push_str(&lossy(value));
                 }
             }
             CallbackEvent::CloseStartTag { self_closing } => self.start(self_closing),
@@ -324,7 +325,7 @@ impl Reading {
     }
 
     fn text(&mut self, value: &[u8]) {
-        let text = String::from_utf8_lossy(value);
+        let text = lossy(value);
         match self.inside {
             Inside::Markup => {}
             Inside::Title => return self.page.title.push_str(cut(text.trim(), limits::LINK_TEXT_OCTETS_MAX)),
@@ -474,6 +475,11 @@ impl Reading {
 /// Only in foreign elements does `/>` close anything (HTML §13.2.6.5).
 fn self_closing_counts(name: &str, self_closing: bool) -> bool {
     self_closing && name.starts_with("v:")
+}
+
+/// Nearly all is UTF-8 already; the library looks for what is not letter by letter.
+fn lossy(octets: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(octets).map_or_else(|_| String::from_utf8_lossy(octets), Cow::Borrowed)
 }
 
 fn cut(text: &str, octets_max: usize) -> &str {

@@ -2,11 +2,9 @@
 //! `cargo xtask test` installs them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod started;
-
 use bytes::Bytes;
+use engines::started::{MARK, clamd, rspamd};
 use engines::{Address, Answer, Asked, EngineSettings, Engines, Fault, Health, Kind, OnFault};
-use started::{MARK, clamd, rspamd};
 use std::time::{Duration, Instant};
 use verdict::{Category, Severity};
 
@@ -40,7 +38,8 @@ async fn ask(engines: &Engines, asked: &Asked) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clamd_over_both_kinds_of_socket() {
-    let mut scanner = clamd();
+    let folder = tempfile::tempdir().unwrap();
+    let mut scanner = clamd(folder.path()).unwrap();
     for address in &scanner.addresses {
         let engines = Engines::new(vec![settings(Kind::Clamd, address)]);
         let clean = ask(&engines, &message("clean", "hello")).await;
@@ -69,14 +68,15 @@ async fn clamd_over_both_kinds_of_socket() {
     let answers = futures_util::future::join_all(all.iter().map(|asked| ask(&engines, asked))).await;
     let found: Vec<usize> = answers.iter().map(|a| a.findings.len()).collect();
     assert_eq!(found, (0..64).map(|n| usize::from(n % 2 == 0)).collect::<Vec<_>>());
-    scanner.process.kill();
+    scanner.kill();
     let gone = ask(&engines, &message("gone", "hello")).await;
     assert!(matches!(gone.fault, Some(Fault::Down(_))), "{:?}", gone.fault);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rspamd_with_debians_rules() {
-    let mut scanner = rspamd();
+    let folder = tempfile::tempdir().unwrap();
+    let mut scanner = rspamd(folder.path()).unwrap();
     let engines = Engines::new(vec![settings(Kind::Rspamd, &scanner.addresses[0])]);
     let clean = ask(&engines, &message("Minutes", "Dear Grace, here are the minutes of our meeting.")).await;
     assert_eq!(clean.fault, None);
@@ -96,7 +96,7 @@ async fn rspamd_with_debians_rules() {
     assert!(!noted.findings.is_empty(), "nothing at all");
     engines.try_all().await;
     assert!(engines.status()[0].version.as_ref().unwrap().starts_with("rspamd"), "{:?}", engines.status());
-    scanner.process.kill();
+    scanner.kill();
     let gone = ask(&engines, &message("gone", "hello")).await;
     assert!(matches!(gone.fault, Some(Fault::Down(_))), "{:?}", gone.fault);
 }
