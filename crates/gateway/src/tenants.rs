@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Store};
-use tenant::{Members, Tenant, TenantId};
+use tenant::{Listed, Lists, Members, Sender, Tenant, TenantId};
 use verdict::detectors::impersonation;
 
 /// One tenant with what is worked out of it once instead of for each message.
@@ -20,6 +20,8 @@ pub(crate) struct Connected {
     people_revision: i64,
     /// Those of the policy as detectors compare them: addresses in lower case, names in the form of `people`.
     pub vips: HashSet<String>,
+    /// Whom single users let through or keep out, by each address of theirs.
+    pub personal: HashMap<String, Lists>,
     /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
     pub tls: Result<Arc<rustls::ClientConfig>, String>,
     /// Changes with certificate and host: a connection opened with the old ones is not used for the new ones.
@@ -112,13 +114,22 @@ impl Tenants {
             Some(before) => before.members.clone(),
             None => Arc::new(members(store, tenant.id, &groups).await?),
         };
+        let personal = store.all_user_lists(tenant.id).await?;
         let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
         let way_back = way_back(&tenant);
         let vip = |v: &String| if v.contains('@') { v.trim().to_lowercase() } else { impersonation::normalise(v) };
         let vips = tenant.policy.vips.iter().map(vip).filter(|v| !v.is_empty()).collect();
-        Ok(Connected { tenant, people, members, people_revision, vips, tls, way_back, revision })
+        Ok(Connected { tenant, people, members, personal, people_revision, vips, tls, way_back, revision })
+    }
+}
+
+impl Connected {
+    /// What this recipient's own list says of a sender.
+    pub(crate) fn personal(&self, recipient: &str, sender: Sender<'_>, now: i64) -> Listed<'_> {
+        let lists = self.personal.get(&recipient.to_lowercase());
+        lists.map_or(Listed::No, |lists| lists.of(sender, now))
     }
 }
 

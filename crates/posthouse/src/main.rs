@@ -12,10 +12,12 @@ mod directory;
 mod edits;
 mod engine;
 mod fleet;
+mod held;
 mod ledger;
 mod lifecycle;
 mod logging;
 mod policy;
+mod quarantine;
 mod ranges;
 mod reload;
 mod replay;
@@ -25,6 +27,7 @@ mod show;
 mod status;
 #[cfg(feature = "otlp")]
 mod traces;
+mod web;
 mod wiring;
 
 use clap::Parser;
@@ -97,9 +100,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
-                Command::Allow { tenant, command } => policy::lists(&config, &tenant, false, command, json).await?,
-                Command::Block { tenant, command } => policy::lists(&config, &tenant, true, command, json).await?,
-                Command::Held(command) => commands::held(&config, command, json).await?,
+                Command::Allow { tenant, user, command } => {
+                    policy::lists(&config, &tenant, user.as_deref(), false, command, json).await?
+                }
+                Command::Block { tenant, user, command } => {
+                    policy::lists(&config, &tenant, user.as_deref(), true, command, json).await?
+                }
+                Command::Held(command) => held::run(&config, command, json).await?,
+                Command::Reports(command) => held::reports(&config, command, json).await?,
+                Command::Digest(args) => return held::digest(&config, &args, json).await,
                 Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_)
                 | Command::Classifier(_)

@@ -40,6 +40,7 @@ const AT_START: &[Key] = &[
     ("engine", |c| format!("{:?}", c.engines)),
     ("list", |c| format!("{:?}", c.lists)),
     ("status.listen", |c| format!("{:?}", c.status)),
+    ("web", |c| format!("{:?}", c.web)),
     ("log.format", |c| format!("{:?}", c.log.format)),
     ("telemetry.otlp", |c| format!("{:?}", c.otlp)),
     ("classifier.model", |c| format!("{:?}", c.classifier)),

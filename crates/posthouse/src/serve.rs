@@ -5,7 +5,7 @@ use crate::commands::{open, write_ready};
 use crate::config::Config;
 use crate::logging::Logging;
 use crate::running::ServeLock;
-use crate::{reload, wiring};
+use crate::{reload, web, wiring};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,7 +62,17 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         Some(listen) => Some(running.serve_status(listen).await?),
         None => None,
     };
-    lock.tell([Some(running.smtp_address), running.dns_address, status].into_iter().flatten().collect(), status)?;
+    let web = match &config.web {
+        Some(settings) => Some(web::serve(settings, running.desk()).await?),
+        None => None,
+    };
+    let public_url = config.web.as_ref().map(|w| w.public_url.clone());
+    let digests = tokio::spawn(::quarantine::run(running.desk(), public_url));
+    let web_address = web.as_ref().map(|w| w.address);
+    lock.tell(
+        [Some(running.smtp_address), running.dns_address, status, web_address].into_iter().flatten().collect(),
+        status,
+    )?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(&config)?, wiring::control_settings(&config)?);
@@ -73,7 +83,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
     ];
     let mut notices = tokio::spawn(control::notify(targets, store.clone()));
     if let Some(file) = ready_file {
-        let addresses = serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "status": status, "pid": std::process::id()});
+        let addresses = serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "status": status, "web": web_address, "pid": std::process::id()});
         write_ready(&file, &addresses)?;
     }
     let mut present = config.clone();
@@ -85,7 +95,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         }
     }
     tracing::info!("asked to end: finishing what is under way; a second signal ends at once");
-    beside.iter().chain([&notices]).for_each(JoinHandle::abort);
+    beside.iter().chain([&notices, &digests]).chain(web.iter().map(|w| &w.serving)).for_each(JoinHandle::abort);
     let finished = tokio::select! {
         finished = running.shutdown() => finished,
         () = signals.end() => {

@@ -9,6 +9,7 @@ pub mod limits;
 mod lists;
 mod marks;
 mod policy;
+mod quarantine;
 mod rules;
 mod secret;
 
@@ -17,6 +18,7 @@ pub use edits::{BannerFor, Edits, HeaderField, WORDING};
 pub use lists::{Entry, Listed, Lists, Pattern, Sender};
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
+pub use quarantine::{Quarantine, TimeOfDay};
 pub use rules::{Action, Actions, Kind, Level, Members, Rule, Rules, Wording, Wrong};
 pub use secret::Secret;
 

@@ -31,6 +31,9 @@ pub(super) async fn all(config: &Config) -> Vec<Checked> {
             ));
         }
     }
+    if let Some(web) = &config.web {
+        all.push(tcp("web.listen", web.listen, running.as_ref()).await);
+    }
     if let Some(source) = config.egress_address {
         let bound = TcpListener::bind(SocketAddr::new(source, 0)).await.map(drop);
         all.push(match bound {
