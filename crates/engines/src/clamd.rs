@@ -21,7 +21,7 @@ impl Clamd {
     async fn say(&self, pieces: Vec<Bytes>) -> Result<String, Fault> {
         let peer = match &self.0 {
             Address::Tcp(at) => Peer::Tcp(at),
-            Address::Unix(path) => Peer::Unix(path),
+            Address::Unix(path) | Address::Folder(path) => Peer::Unix(path),
             Address::Url { authority, .. } => Peer::Tcp(authority),
         };
         let is_whole = |answer: &[u8]| answer.ends_with(b"\0");

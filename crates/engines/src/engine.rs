@@ -59,6 +59,8 @@ enum Scanner {
     Clamd(Clamd),
     Rspamd(Rspamd),
     Icap(Icap),
+    #[cfg(feature = "yara")]
+    Yara(std::sync::Arc<crate::yara::Yara>),
 }
 
 struct Engine {
@@ -83,6 +85,11 @@ impl Engines {
     /// Asks each, side by side; nobody is waited for beyond `until`.
     pub async fn ask(&self, asked: &Asked, until: Instant) -> Vec<Answer> {
         join_all(self.0.iter().map(|engine| engine.answer(asked, until))).await
+    }
+
+    /// Has those that work by rules of the operator's read them again. `Err`: one sentence; then the former stay in use.
+    pub fn reload(&self) -> Result<(), String> {
+        self.0.iter().try_for_each(Engine::reload)
     }
 
     pub fn status(&self) -> Vec<Status> {
@@ -116,8 +123,21 @@ impl Engine {
             Kind::Clamd => Scanner::Clamd(Clamd(address)),
             Kind::Rspamd => Scanner::Rspamd(Rspamd::new(&address)),
             Kind::Icap => Scanner::Icap(Icap(address)),
+            #[cfg(feature = "yara")]
+            Kind::Yara => {
+                let Address::Folder(folder) = &address else { unreachable!("Address::read gives a folder") };
+                Scanner::Yara(std::sync::Arc::new(crate::yara::Yara::new(folder)))
+            }
         };
         Engine { settings, scanner, circuit: Mutex::default(), version: Mutex::default() }
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        match &self.scanner {
+            #[cfg(feature = "yara")]
+            Scanner::Yara(yara) => yara.reload().map_err(|why| format!("engine {}: {why}", self.settings.name)),
+            Scanner::Clamd(_) | Scanner::Rspamd(_) | Scanner::Icap(_) => Ok(()),
+        }
     }
 
     async fn answer(&self, asked: &Asked, until: Instant) -> Answer {
@@ -145,6 +165,8 @@ impl Engine {
                 Scanner::Clamd(clamd) => clamd.ask(&asked.raw).await,
                 Scanner::Rspamd(rspamd) => rspamd.ask(asked).await,
                 Scanner::Icap(icap) => icap.ask(asked).await,
+                #[cfg(feature = "yara")]
+                Scanner::Yara(yara) => yara.ask(asked, by).await,
             }
         };
         let said = tokio::time::timeout_at(by.into(), asking).await;
@@ -205,6 +227,8 @@ impl Engine {
                 Scanner::Clamd(clamd) => clamd.version().await,
                 Scanner::Rspamd(rspamd) => rspamd.version().await,
                 Scanner::Icap(icap) => icap.version().await,
+                #[cfg(feature = "yara")]
+                Scanner::Yara(yara) => yara.version().await,
             }
         };
         let said = tokio::time::timeout(self.settings.budget, asking).await;

@@ -29,7 +29,7 @@ impl Icap {
     fn host(&self) -> &str {
         match &self.0 {
             Address::Url { authority, .. } | Address::Tcp(authority) => authority,
-            Address::Unix(_) => "localhost",
+            Address::Unix(_) | Address::Folder(_) => "localhost",
         }
     }
 

@@ -16,6 +16,8 @@ mod rspamd;
 mod settings;
 pub mod started;
 mod wire;
+#[cfg(feature = "yara")]
+mod yara;
 
 pub use engine::{Answer, Change, Engines, Status};
 pub use fault::Fault;

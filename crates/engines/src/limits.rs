@@ -60,3 +60,19 @@ pub const FEED_TIMEOUT: Duration = Duration::from_secs(300);
 pub const FEED_REDIRECTS_MAX: usize = 5;
 /// Until a scanner that a test or the demo starts answers: rspamd compiles its rules first, on a busy machine for seconds.
 pub const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Files of YARA rules, and the octets of one: published collections have some thousand files of some hundred kilobytes.
+#[cfg(feature = "yara")]
+pub(crate) const RULE_FILES_MAX: usize = 10_000;
+#[cfg(feature = "yara")]
+pub(crate) const RULE_FILE_OCTETS_MAX: u64 = 16 << 20;
+/// Of one pattern of a rule: whether it fits needs few, and each takes memory.
+#[cfg(feature = "yara")]
+pub(crate) const MATCHES_OF_A_PATTERN_MAX: usize = 1_000;
+/// Rules that are told of one message, and the files that each fits.
+#[cfg(feature = "yara")]
+pub(crate) const RULES_TOLD_MAX: usize = 20;
+#[cfg(feature = "yara")]
+pub(crate) const PLACES_MAX: usize = 5;
+/// Of a rule that is a note and does not say.
+#[cfg(feature = "yara")]
+pub(crate) const RULE_POINTS: u32 = 50;

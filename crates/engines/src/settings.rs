@@ -21,10 +21,18 @@ pub enum Kind {
     Clamd,
     Rspamd,
     Icap,
+    #[cfg(feature = "yara")]
+    Yara,
 }
 
 /// Ids of what engines find, as policies list them under `only_note`.
-pub const KINDS: [Kind; 3] = [Kind::Clamd, Kind::Rspamd, Kind::Icap];
+pub const KINDS: &[Kind] = &[
+    Kind::Clamd,
+    Kind::Rspamd,
+    Kind::Icap,
+    #[cfg(feature = "yara")]
+    Kind::Yara,
+];
 
 impl Kind {
     pub fn as_str(self) -> &'static str {
@@ -32,6 +40,8 @@ impl Kind {
             Kind::Clamd => "clamd",
             Kind::Rspamd => "rspamd",
             Kind::Icap => "icap",
+            #[cfg(feature = "yara")]
+            Kind::Yara => "yara",
         }
     }
 }
@@ -77,6 +87,8 @@ pub enum Address {
         authority: String,
         path: String,
     },
+    /// Of rules.
+    Folder(PathBuf),
 }
 
 impl Address {
@@ -92,6 +104,11 @@ impl Address {
             ),
             Kind::Rspamd => ("an address such as \"http://127.0.0.1:11333\"", url("http", text, None)),
             Kind::Icap => ("an address such as \"icap://127.0.0.1:1344/avscan\"", url("icap", text, Some(1344))),
+            #[cfg(feature = "yara")]
+            Kind::Yara => (
+                "a folder of rules such as \"/etc/posthouse/yara\"",
+                text.starts_with('/').then(|| Address::Folder(text.into())),
+            ),
         };
         read.ok_or(expected)
     }
@@ -101,6 +118,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Address::Tcp(at) => f.write_str(at),
+            Address::Folder(path) => write!(f, "{}", path.display()),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Url { scheme, authority, path } => write!(f, "{scheme}://{authority}{path}"),
         }

@@ -182,6 +182,7 @@ async fn world() -> World {
         engines: vec![],
         lists: vec![],
         lists_dir: std::path::PathBuf::new(),
+        web: None,
     };
     let running = gateway::start(settings, store.clone()).await.unwrap();
     World { gateway: running.smtp_address, sink, authority, raw, store, _dir: dir, _running: running }

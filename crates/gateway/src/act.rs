@@ -12,19 +12,28 @@ use crate::limits;
 use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
-use mail::{Edit, Envelope, Message, Pieces};
+use mail::{Edit, Envelope, Message, Pieces, Recipient};
 use std::sync::Arc;
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
 use verdict::{Because, Decision, Proofs, Verdict};
 
 pub(crate) enum Action {
-    /// With what was edited, and what was not and why.
-    HandBack(Pieces, Vec<String>),
+    HandBack(WayBack),
     /// Under this id.
     Held(String),
     Rejected,
     Deleted,
+}
+
+/// What goes back, and for whom.
+pub(crate) struct WayBack {
+    pub raw: Pieces,
+    /// What was edited, and what was not and why.
+    pub edits: Vec<String>,
+    pub envelope: Envelope,
+    /// Who gets it instead of whom it was for.
+    pub redirected_to: Option<String>,
 }
 
 pub(crate) async fn act(
@@ -36,7 +45,7 @@ pub(crate) async fn act(
     decided: &Decided,
 ) -> Result<Action, Stop> {
     match decided.decision.verdict {
-        Verdict::Pass => {
+        Verdict::Pass | Verdict::Redirect => {
             let verdict = if decided.judged { "pass" } else { "unjudged" };
             let marks = Marks {
                 tenant: attributed.tenant(),
@@ -48,6 +57,7 @@ pub(crate) async fn act(
             let mut all = own_fields(&marks, &received_field(house, received));
             let case = edits::Case {
                 tenant: attributed.tenant(),
+                journey: &received.id,
                 direction: attributed.direction,
                 is_probe: attributed.probe.is_some(),
                 visits: attributed.visits,
@@ -57,9 +67,14 @@ pub(crate) async fn act(
             };
             let wanted = edits::wanted(house, &case);
             all.extend(wanted.edits);
-            let (raw, mut told) = edits::carried_out(house, &received.raw, all, proofs).await;
+            if !decided.replacements.is_empty() {
+                all.push(Edit::Replace(decided.replacements.clone()));
+            }
+            let (raw, mut told) = edits::carried_out(house, &received.raw, all, wanted.links.as_ref(), proofs).await;
             told.extend(wanted.left);
-            Ok(Action::HandBack(raw, told))
+            let (envelope, redirected_to) = redirected(received, &decided.decision);
+            told.extend(redirected_to.as_ref().map(|to| format!("redirected to {to}")));
+            Ok(Action::HandBack(WayBack { raw, edits: told, envelope, redirected_to }))
         }
         Verdict::Hold => {
             let hold = judged(attributed, received, message, received.envelope.clone(), decided, &decided.decision);
@@ -116,6 +131,17 @@ fn judged(
         because: decision.because.clone(),
         malware: decided.malware || decision.category == tenant::Category::Malware,
         ..new_hold(attributed, received, message, envelope, HoldReason::Judged, why)
+    }
+}
+
+/// The envelope with which it goes back. What the sender asked to hear of deliveries he asked of others.
+fn redirected(received: &Received, decision: &Decision) -> (Envelope, Option<String>) {
+    match decision.redirect_to.as_ref().filter(|_| decision.verdict == Verdict::Redirect) {
+        Some(to) => {
+            let recipients = vec![Recipient { notify: Some("NEVER".into()), ..Recipient::new(to.clone()) }];
+            (Envelope { recipients, ..received.envelope.clone() }, Some(to.clone()))
+        }
+        None => (received.envelope.clone(), None),
     }
 }
 

@@ -7,8 +7,10 @@ use crate::faults::{Consequence, Fault};
 use crate::house::House;
 use crate::judgements::{Judgement, Looked};
 use crate::receive::Received;
-use mail::Message;
+use crate::strip::strip;
+use mail::{Message, Replacement};
 use std::net::IpAddr;
+use std::sync::Arc;
 use tenant::{Direction, Listed, Sender};
 use verdict::{Category, Decision, Finding, Proofs, Severity, Verdict, Who};
 
@@ -18,6 +20,8 @@ pub(crate) struct Decided {
     pub judged: bool,
     /// Something was found that did not hold it, or nobody could look.
     pub is_suspicious: bool,
+    /// What is taken out of it.
+    pub replacements: Vec<Replacement>,
     /// Who does not get it although others do: whose own list keeps the sender out, or those who lack the entry by
     /// which others let him through.
     pub apart: Vec<Apart>,
@@ -34,7 +38,34 @@ pub(crate) struct Apart {
     pub is_personal: bool,
 }
 
-pub(crate) fn decide(
+pub(crate) async fn decide(
+    house: &House,
+    attributed: &Attributed,
+    received: &Arc<Received>,
+    message: &Message,
+    proofs: &Proofs,
+    judged: Result<Judgement, Fault>,
+) -> Result<Decided, Stop> {
+    let mut decided = by_findings(house, attributed, received, message, proofs, judged)?;
+    let decision = &mut decided.decision;
+    redirect(attributed, received, decision);
+    decided.replacements = strip(house, attributed, received, message, proofs, decision).await;
+    Ok(decided)
+}
+
+/// Only to the tenant's own people; who was to get it anyway gets it.
+fn redirect(attributed: &Attributed, received: &Received, decision: &mut Decision) {
+    let Some(to) = decision.redirect_to.clone() else { return };
+    if !attributed.tenant().is_own(&to) {
+        return decision.hold_instead(format!("it was to be redirected to {to}, which is of no domain of the tenant"));
+    }
+    if received.envelope.recipients.iter().all(|r| r.address.eq_ignore_ascii_case(&to)) {
+        (decision.verdict, decision.redirect_to) = (Verdict::Pass, None);
+        decision.because.otherwise.push(format!("it was to be redirected to {to}, for whom it is anyway"));
+    }
+}
+
+fn by_findings(
     house: &House,
     attributed: &Attributed,
     received: &Received,
@@ -51,10 +82,17 @@ pub(crate) fn decide(
             let malware = has_malware(&findings);
             match lacks {
                 // what is bad enough to be kept needs no other opinion
-                Some(fault) if decision.verdict == Verdict::Pass => (decision, apart, malware, fault),
+                Some(fault) if passes(decision.verdict) => (decision, apart, malware, fault),
                 _ => {
                     let is_suspicious = verdict::is_suspicious(&findings);
-                    return Ok(Decided { decision, judged: true, is_suspicious, apart, malware });
+                    return Ok(Decided {
+                        decision,
+                        judged: true,
+                        is_suspicious,
+                        replacements: Vec::new(),
+                        apart,
+                        malware,
+                    });
                 }
             }
         }
@@ -64,9 +102,14 @@ pub(crate) fn decide(
         Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
         Consequence::PassUnjudged => {
             decision.reasons.insert(0, format!("not judged: {}", fault.alert().2));
-            Ok(Decided { decision, judged: false, is_suspicious: true, apart, malware })
+            Ok(Decided { decision, judged: false, is_suspicious: true, replacements: Vec::new(), apart, malware })
         }
     }
+}
+
+/// Somebody gets it.
+fn passes(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Pass | Verdict::Redirect)
 }
 
 /// Also where the tenant has its detector only note, or blocks the sender anyway: it must not reach anybody as it is.
@@ -95,7 +138,7 @@ fn for_each(attributed: &Attributed, all: &Who<'_>, decide: impl Fn(&Who<'_>) ->
         let decision = decide(&Who { recipients, personal, ..all.clone() });
         Apart { recipients: people, decision, is_personal: matches!(personal, Listed::Blocked(_)) }
     });
-    let (passes, mut kept): (Vec<_>, Vec<_>) = decided.partition(|a| a.decision.verdict == Verdict::Pass);
+    let (passes, mut kept): (Vec<_>, Vec<_>) = decided.partition(|a| passes(a.decision.verdict));
     // the first is of those without an entry, if there are any
     if let Some(first) = passes.into_iter().next() {
         // what only some of them want deleted is held

@@ -4,22 +4,26 @@
 use crate::arc;
 use crate::house::House;
 use crate::limits;
-use aws_lc_rs::hmac;
+use crate::links::Links;
 use bytes::Bytes;
-use mail::{Banner, Edit, Edited, Pieces, UrlMap};
-use tenant::{BannerFor, Direction, Edits, HeaderField, Secret, Tenant, Wording};
+use mail::{Banner, Edit, Edited, Pieces};
+use tenant::{BannerFor, Direction, Edits, HeaderField, Tenant, Wording};
 use verdict::{Marks, Proofs};
 
 /// What is asked for, and what of it is not done.
 #[derive(Default)]
 pub(crate) struct Wanted {
     pub edits: Vec<Edit>,
+    /// Those of `edits` that are about links.
+    pub links: Option<Links>,
     pub left: Vec<String>,
 }
 
 /// What that depends on, beside the policy.
 pub(crate) struct Case<'a> {
     pub tenant: &'a Tenant,
+    /// Rewritten links name it.
+    pub journey: &'a str,
     pub direction: Direction,
     pub is_probe: bool,
     pub visits: u32,
@@ -38,13 +42,16 @@ pub(crate) fn wanted(house: &House, case: &Case<'_>) -> Wanted {
     }
     let header = policy.header.as_ref().filter(|_| case.direction == Direction::Inbound);
     let header = header.map(|HeaderField { name, value }| Edit::add(name, value));
-    let content = match case.direction {
-        Direction::Inbound => {
-            inbound(policy, wording, case.is_suspicious, case.marks, || house.store.link_secret(case.tenant.id))
-        }
+    let links = match case.direction {
+        Direction::Inbound => Links::inbound(house, case.tenant, case.journey, jiff::Timestamp::now().as_second()),
+        Direction::Outbound => Links::outbound(house, case.tenant).filter(|_| house.arc.is_some()),
+    };
+    let mut content = match case.direction {
+        Direction::Inbound => inbound(policy, wording, case.is_suspicious, case.marks),
         // without a key none was ever put in
         Direction::Outbound => outbound(policy, house.arc.is_some().then_some(wording)),
     };
+    content.extend(links.as_ref().map(Links::edit));
     let why = match () {
         () if content.is_empty() => None,
         () if case.null_sender => {
@@ -56,18 +63,15 @@ pub(crate) fn wanted(house: &House, case: &Case<'_>) -> Wanted {
         }
         () => None,
     };
-    let content = if why.is_some() { Vec::new() } else { content };
-    Wanted { edits: header.into_iter().chain(content).collect(), left: why.into_iter().collect() }
+    let (content, links) = if why.is_some() { (Vec::new(), None) } else { (content, links) };
+    let no_page = policy.links.rewrite && case.direction == Direction::Inbound && house.settings.web.is_none();
+    let no_page = no_page.then(|| "links not rewritten: there is no page; set [web] (docs/links.md)".to_owned());
+    let left = why.into_iter().chain(no_page).collect();
+    Wanted { edits: header.into_iter().chain(content).collect(), links, left }
 }
 
 /// What was decided of this message is said before what is said of every one from outside.
-fn inbound(
-    policy: &Edits,
-    wording: &Wording,
-    is_suspicious: bool,
-    marks: Marks,
-    secret: impl FnOnce() -> Secret,
-) -> Vec<Edit> {
+fn inbound(policy: &Edits, wording: &Wording, is_suspicious: bool, marks: Marks) -> Vec<Edit> {
     let of_all = match policy.banner {
         BannerFor::Off => None,
         BannerFor::External => Some(policy.wording()),
@@ -75,9 +79,8 @@ fn inbound(
     };
     let banner = marks.banner.map(|level| wording.banner(level)).or(of_all);
     let tag = if marks.tag { Some(wording.tag().to_owned()) } else { policy.subject_tag.clone() };
-    let links = policy.rewrite_urls.as_ref().map(|prefix| Edit::RewriteUrls(signed_links(prefix, &secret())));
     let banner = banner.map(|words| Edit::Banner(Banner::of(words)));
-    [tag.map(Edit::SubjectTag), banner, links].into_iter().flatten().collect()
+    [tag.map(Edit::SubjectTag), banner].into_iter().flatten().collect()
 }
 
 fn outbound(policy: &Edits, of_decisions: Option<&Wording>) -> Vec<Edit> {
@@ -89,33 +92,22 @@ fn outbound(policy: &Edits, of_decisions: Option<&Wording>) -> Vec<Edit> {
     }
 }
 
-/// `<prefix>?u=<address>&s=<signature>`: only who knows the tenant's secret makes a link that leads anywhere.
-fn signed_links(prefix: &str, secret: &Secret) -> UrlMap {
-    let (prefix, key) = (prefix.to_owned(), hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()));
-    let ours = format!("{prefix}?");
-    UrlMap::new(move |url| {
-        if url.starts_with(&ours) {
-            return None;
-        }
-        let signature: String = hmac::sign(&key, url.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
-        Some(format!("{prefix}?u={}&s={signature}", percent_encoded(url)))
-    })
-}
-
-/// RFC 3986 §2.3: what is not unreserved is encoded.
-fn percent_encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
 /// The message as it goes out, and what to tell of it.
 pub(crate) async fn carried_out(
     house: &House,
     raw: &Bytes,
     edits: Vec<Edit>,
+    links: Option<&Links>,
     proofs: &Proofs,
 ) -> (Pieces, Vec<String>) {
-    let Edited { pieces, made, left } = applied(raw, edits).await;
+    let mut edited = applied(raw, edits.clone()).await;
+    if let Some(links) = links {
+        if links.settle(&house.store).await {
+            edited = applied(raw, edits).await;
+        }
+        edited.left.extend(links.left());
+    }
+    let Edited { pieces, made, left } = edited;
     if made.is_empty() {
         return (pieces, left);
     }
@@ -155,21 +147,16 @@ mod tests {
     #[test]
     fn the_policy_says_what_is_edited() {
         let kinds = |policy: &Edits, suspicious| {
-            let edits = inbound(policy, &Wording::default(), suspicious, Marks::default(), || Secret::new("k"));
+            let edits = inbound(policy, &Wording::default(), suspicious, Marks::default());
             let names = edits.iter().map(|e| format!("{e:?}").split(['(', ' ']).next().unwrap_or_default().to_owned());
             names.collect::<Vec<_>>().join(" ")
         };
         let nothing = Edits::default();
         let suspicious = Edits { banner: BannerFor::Suspicious, ..Edits::default() };
-        let all = Edits {
-            banner: BannerFor::External,
-            subject_tag: Some("[X]".into()),
-            rewrite_urls: Some("https://click.example/".into()),
-            ..Edits::default()
-        };
+        let all = Edits { banner: BannerFor::External, subject_tag: Some("[X]".into()), ..Edits::default() };
         assert_eq!((kinds(&nothing, true), outbound(&nothing, None)), (String::new(), vec![]));
         assert_eq!((kinds(&suspicious, false), kinds(&suspicious, true)), (String::new(), "Banner".into()));
-        assert_eq!(kinds(&all, false), "SubjectTag Banner RewriteUrls");
+        assert_eq!(kinds(&all, false), "SubjectTag Banner");
         assert_eq!(outbound(&all, None), [Edit::RemoveBanner { wordings: vec![tenant::WORDING.into()] }]);
     }
 
@@ -177,28 +164,12 @@ mod tests {
     fn a_decision_speaks_before_the_policy_for_all_and_its_banners_come_out_again() {
         let wording = Wording { caution: Some("Ada asks you to look twice here.".into()), ..Wording::default() };
         let all = Edits { banner: BannerFor::External, subject_tag: Some("[X]".into()), ..Edits::default() };
-        let marks = Marks { tag: true, banner: Some(tenant::Level::Caution) };
-        let edits = inbound(&all, &wording, true, marks, || Secret::new("k"));
+        let marks = Marks { tag: true, banner: Some(tenant::Level::Caution), ..Marks::default() };
+        let edits = inbound(&all, &wording, true, marks);
         let banner = Edit::Banner(Banner::of("Ada asks you to look twice here."));
         assert_eq!(edits, [Edit::SubjectTag("[SUSPICIOUS]".into()), banner]);
         let out = outbound(&Edits::default(), Some(&wording));
         let [Edit::RemoveBanner { wordings }] = out.as_slice() else { panic!("{out:?}") };
         assert_eq!((wordings.len(), wordings[1].as_str()), (3, "Ada asks you to look twice here."));
-    }
-
-    #[test]
-    fn a_link_carries_its_address_and_a_signature_and_is_rewritten_once() {
-        let map = |prefix: &str, secret: &str, url: &str| {
-            let text = format!("Subject: x\r\n\r\n{url} \r\n");
-            let edit = Edit::RewriteUrls(signed_links(prefix, &Secret::new(secret)));
-            let out = mail::apply(&Bytes::from(text), &[edit]).joined();
-            String::from_utf8(out.to_vec()).unwrap().lines().nth(2).unwrap().trim().to_owned()
-        };
-        let link = map("https://click.example/v1", "secret", "https://a.example/x?a=1&b=2");
-        let (address, signature) = link.split_once("&s=").unwrap();
-        assert_eq!(address, "https://click.example/v1?u=https%3A%2F%2Fa.example%2Fx%3Fa%3D1%26b%3D2");
-        assert_eq!(signature.len(), 64);
-        assert_ne!(map("https://click.example/v1", "other", "https://a.example/x?a=1&b=2"), link);
-        assert_eq!(map("https://click.example/v1", "secret", &link), link);
     }
 }

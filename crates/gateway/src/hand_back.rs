@@ -2,7 +2,7 @@
 //! there is what it hears from us. If it takes some recipients and refuses others, the others are held: one answer
 //! cannot say both (house law 7).
 
-use crate::act::{hold_it, new_hold};
+use crate::act::{WayBack, hold_it, new_hold};
 use crate::answers::{self, Meaning};
 use crate::attribute::Attributed;
 use crate::ended::{Ended, Stop};
@@ -11,7 +11,7 @@ use crate::house::{House, NewAlert};
 use crate::receive::Received;
 use crate::replies;
 use crate::returns::{Said, offer};
-use mail::{Envelope, Message, Pieces};
+use mail::{Envelope, Message};
 use smtp::Reply;
 use store::{AlertKind, HoldReason, JourneyEntry, NewHold, Outcome};
 use tenant::TenantId;
@@ -24,12 +24,14 @@ pub(crate) struct HandedBack {
     /// Microsoft's words.
     returned: Option<String>,
     held: Option<String>,
+    redirected_to: Option<String>,
 }
 
 impl HandedBack {
     /// Writes Microsoft's words into the journal whatever they led to.
     pub(crate) fn finish(self, entry: &mut JourneyEntry) -> Result<Ended, Stop> {
         entry.returned = self.returned;
+        entry.redirected_to = self.redirected_to;
         let apart = entry.held.take();
         entry.held = self.held.or_else(|| apart.clone());
         self.result.map(|ended| match (ended.outcome, apart) {
@@ -44,17 +46,18 @@ pub(crate) async fn hand_back(
     attributed: &Attributed,
     received: &Received,
     message: &Message,
-    raw: &Pieces,
+    way: &WayBack,
     marks: verdict::Marks,
 ) -> HandedBack {
     let (tenant, id) = (attributed.id(), &received.id);
-    let said = match offer(house, &attributed.connected, &received.envelope, raw, &received.deadlines()).await {
+    let said = match offer(house, &attributed.connected, &way.envelope, &way.raw, &received.deadlines()).await {
         Ok(said) => said,
         Err(fault) => {
             return HandedBack {
                 returned: Some(fault.alert().2),
                 result: Err(Stop::of(&fault, Some(tenant), id)),
                 held: None,
+                redirected_to: None,
             };
         }
     };
@@ -62,10 +65,18 @@ pub(crate) async fn hand_back(
         returned: Some(words(&said)),
         held: None,
         result: Ok(Ended { outcome: Outcome::HandedBack, reply: replies::taken(id) }),
+        redirected_to: None,
     };
     let left: Vec<usize> = (0..said.len()).filter(|n| said[*n].meaning() != Meaning::Taken).collect();
     if left.is_empty() {
+        if let Some(to) = &way.redirected_to {
+            done.redirected_to = Some(to.clone());
+            done.result = Ok(Ended { outcome: Outcome::Redirected, reply: replies::taken(id) });
+        }
         return done;
+    }
+    if let Some(to) = way.redirected_to.as_ref().filter(|_| said[0].meaning() == Meaning::ForGood) {
+        return held_instead(house, attributed, received, message, to, done).await;
     }
     if left.len() == said.len() {
         done.result = all_refused(&said, tenant, id);
@@ -78,6 +89,33 @@ pub(crate) async fn hand_back(
         }
         // some have it and the rest cannot be kept: a second copy for some is better than none for the others
         Err(fault) => done.result = Err(Stop::of(&fault, Some(tenant), id)),
+    }
+    done
+}
+
+/// Nobody is there to whom it was redirected. Its sender has nothing to do with that: it is held for those for whom it was.
+async fn held_instead(
+    house: &House,
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    to: &str,
+    mut done: HandedBack,
+) -> HandedBack {
+    let said = done.returned.clone().unwrap_or_default();
+    let why =
+        format!("it was to be redirected to {to}, and Exchange Online does not take mail for that address: {said}");
+    let envelope = received.envelope.clone();
+    let hold = new_hold(attributed, received, message, envelope, HoldReason::Judged, vec![why.clone()]);
+    match hold_it(house, &hold, received).await {
+        Ok(held) => {
+            let (tenant, subject) = (Some(attributed.id()), "mail cannot be redirected".to_owned());
+            let text = format!("journey {}: {why}. It is held; change redirect_to of the policy", received.id);
+            house.raise(&NewAlert { kind: AlertKind::Policy, tenant, subject, text }).await;
+            done.held = Some(held);
+            done.result = Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) });
+        }
+        Err(fault) => done.result = Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
     }
     done
 }

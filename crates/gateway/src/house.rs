@@ -5,9 +5,11 @@ use crate::drain::Drain;
 use crate::hand_back::Connections;
 use crate::judgements::Judgements;
 use crate::limits;
+use crate::links::click::Clicks;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::{Metrics, Stored};
+use crate::notify::Notified;
 use crate::receive::Received;
 use crate::room;
 use crate::serve::{GatewayError, Settings};
@@ -32,8 +34,10 @@ pub(crate) struct House {
     pub(crate) authenticator: MessageAuthenticator,
     pub(crate) connections: Connections,
     pub(crate) judgements: Judgements,
+    pub(crate) notified: Notified,
     pub(crate) engines: Engines,
     pub(crate) lists: Feeds,
+    pub(crate) clicks: Clicks,
     /// Without it no content is edited.
     pub(crate) arc: Option<ArcKey>,
     pub(crate) journeys: Semaphore,
@@ -126,6 +130,7 @@ impl House {
             arc,
             engines: Engines::new(settings.engines.clone()),
             lists: Feeds::new(settings.lists.clone(), settings.lists_dir.clone()),
+            clicks: Clicks::default(),
             tenants: Tenants::new(settings.roots.clone()),
             settings,
             store,
@@ -133,6 +138,7 @@ impl House {
             authenticator,
             connections: Connections::default(),
             judgements: Judgements::default(),
+            notified: Notified::default(),
             journeys: Semaphore::new(limits::JOURNEYS_MAX),
             waiting: AtomicUsize::new(0),
             octets: room::of_octets(limits::OCTETS_UNDER_WAY_MAX),

@@ -6,6 +6,7 @@ use crate::faults::Fault;
 use crate::house::House;
 use crate::judgements::{self, Judgement, Looked};
 use crate::limits;
+use crate::links;
 use crate::receive::Received;
 use crate::scan::scan;
 use mail::Message;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tenant::Direction;
 use tokio::time::timeout_at;
+use verdict::custom::Facts;
 use verdict::{Content, Evidence, Fact, Finding, History, Proofs, Sender};
 
 pub(crate) async fn inspect(
@@ -34,13 +36,34 @@ pub(crate) async fn inspect(
     let look = async {
         // the scanners first: they work while we do
         let (answers, found) = tokio::join!(scan(house, attributed, received, message, &proofs), detect);
-        let mut looked = Looked { findings: found?, ..Looked::default() };
+        let (findings, facts) = found?;
+        let mut looked = Looked { findings, ..Looked::default() };
         looked.join(answers);
+        ask(attributed, facts, &mut looked).await;
         Ok(looked)
     };
     // who waits for another part's judgement has no more time for it than for its own
     let judged = house.judgements.once(key, &received.id, look);
     timeout_at(received.judged_by().into(), judged).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The tenant's own rules, last: they see what all others found. What they may cost has a bound (`verdict::limits`), and
+/// where they fail the message has its other judgement.
+async fn ask(attributed: &Attributed, facts: Facts, looked: &mut Looked) {
+    let custom = attributed.connected.custom.clone();
+    if custom.is_empty() {
+        return;
+    }
+    let findings = looked.findings.clone();
+    match tokio::task::spawn_blocking(move || custom.look(facts, &findings)).await {
+        Ok(found) => {
+            for failed in found.iter().filter(|f| f.detector.starts_with(verdict::custom::FAILED)) {
+                tracing::warn!(tenant = %attributed.tenant().label, rule = failed.detector, "a custom rule could not be asked");
+            }
+            looked.findings.extend(found);
+        }
+        Err(e) => tracing::error!(error = %e, "custom rules were not asked"),
+    }
 }
 
 /// A digest over the whole message: of a large one elsewhere than where sockets are served.
@@ -86,16 +109,20 @@ async fn look(
     message: &Message,
     proofs: Proofs,
     history: History,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<(Vec<Finding>, Facts), Fault> {
     let (connected, received, message, direction) =
         (attributed.connected.clone(), received.clone(), message.clone(), attributed.direction);
     let (classifier, lists) = (house.settings.classifier.clone(), house.lists.lists());
+    let web = house.settings.web.clone();
     let large = received.raw.len() >= limits::OWN_THREAD_OCTETS;
     let until = received.judged_by().min(Instant::now() + limits::INSPECT_BUDGET);
     let look = move || {
         let sender = Sender::of(&message, &received.envelope, &proofs);
         message.with_parts(|parts| {
-            let content = Content::of(parts);
+            let mut content = Content::of(parts);
+            if let Some(web) = &web {
+                content.see_through(|url| links::behind(&web.public_url, url));
+            }
             let evidence = Evidence {
                 direction,
                 envelope: &received.envelope,
@@ -111,7 +138,7 @@ async fn look(
                 people: &connected.people,
                 vips: &connected.vips,
             };
-            verdict::inspect(&evidence)
+            (verdict::inspect(&evidence), connected.custom.facts(&evidence))
         })
     };
     let panicked = || Fault::Inspection("a detector panicked".into());
@@ -119,7 +146,7 @@ async fn look(
         return std::panic::catch_unwind(std::panic::AssertUnwindSafe(look)).map_err(|_| panicked());
     }
     match timeout_at(until.into(), tokio::task::spawn_blocking(look)).await {
-        Ok(Ok(findings)) => Ok(findings),
+        Ok(Ok(seen)) => Ok(seen),
         Ok(Err(_)) => Err(panicked()),
         Err(_) => Err(late()),
     }

@@ -9,6 +9,7 @@ use crate::hand_back::hand_back;
 use crate::house::House;
 use crate::inspect::inspect;
 use crate::log::Log;
+use crate::notify::notify;
 use crate::parse::parse;
 use crate::receive::Received;
 use crate::replies;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use store::Outcome;
 
 /// receive → attribute → parse → authenticate → inspect → decide → act → hand back
-pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut Log) -> Result<Ended, Stop> {
+pub(crate) async fn journey(house: &Arc<House>, received: &Arc<Received>, log: &mut Log) -> Result<Ended, Stop> {
     let attributed = log.step("attribute", pin!(attribute(house, received))).await?;
     log.entry.tenant = Some(attributed.id());
     log.entry.direction = Some(attributed.direction);
@@ -38,8 +39,7 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     let judged = log.step("inspect", pin!(inspect(house, &attributed, received, &message, proofs.clone()))).await;
     log.judged(&judged);
 
-    let deciding = async { decide(house, &attributed, received, &message, &proofs, judged) };
-    let decided = log.step("decide", pin!(deciding)).await?;
+    let decided = log.step("decide", pin!(decide(house, &attributed, received, &message, &proofs, judged))).await?;
     log.entry.decision = Some(decided.decision.clone());
     log.entry.judged = decided.judged;
 
@@ -50,21 +50,21 @@ pub(crate) async fn journey(house: &House, received: &Arc<Received>, log: &mut L
     };
     let (received, apart, action) = log.step("act", pin!(acting)).await?;
     log.entry.held = apart;
-    match action {
+    let ended = match action {
         Action::Held(id) => {
             log.entry.held = Some(id);
             Ok(Ended { outcome: Outcome::Held, reply: replies::taken(&received.id) })
         }
         Action::Rejected => Ok(Ended { outcome: Outcome::Refused, reply: replies::against_policy(&received.id) }),
         Action::Deleted => Ok(Ended { outcome: Outcome::Deleted, reply: replies::taken(&received.id) }),
-        Action::HandBack(raw, edits) => {
-            log.entry.edits = edits;
-            log.step(
-                "hand back",
-                pin!(hand_back(house, &attributed, &received, &message, &raw, decided.decision.marks)),
-            )
-            .await
-            .finish(&mut log.entry)
+        Action::HandBack(way) => {
+            log.entry.edits.clone_from(&way.edits);
+            let marks = decided.decision.marks;
+            log.step("hand back", pin!(hand_back(house, &attributed, &received, &message, &way, marks)))
+                .await
+                .finish(&mut log.entry)
         }
-    }
+    }?;
+    notify(house, &attributed, &received, &message, &decided.decision, ended.outcome);
+    Ok(ended)
 }

@@ -90,13 +90,15 @@ impl Judgements {
 /// seals each part by itself; what a seal proves is among the proofs.
 const TRACE: [&str; 6] = ["received", "arc-", "x-ms-exchange-", "x-ms-office365-", "x-microsoft-", "x-posthouse-"];
 
-/// Everything that a detector sees beside the message itself, but for the recipients of this part.
-pub(crate) struct Of(String);
+/// Everything that a detector sees beside the message itself; the recipients of this part only where a custom rule asks
+/// for them.
+pub(crate) struct Of(String, bool);
 
 impl Of {
     pub(crate) fn new(attributed: &Attributed, proofs: &Proofs) -> Of {
         let (id, revision) = (attributed.id(), attributed.connected.revision);
-        Of(format!("{id} {revision} {} {proofs:?}", attributed.direction.as_str()))
+        let seen = format!("{id} {revision} {} {proofs:?}", attributed.direction.as_str());
+        Of(seen, attributed.connected.custom.tell_recipients_apart())
     }
 
     pub(crate) fn key(&self, received: &Received) -> Key {
@@ -107,6 +109,9 @@ impl Of {
         };
         part(self.0.as_bytes());
         part(received.envelope.sender.as_bytes());
+        if self.1 {
+            received.envelope.recipients.iter().for_each(|r| part(r.address.as_bytes()));
+        }
         let section = HeaderSection::of(&received.raw);
         let is_trace = |name: &str| {
             let begins = |t: &str| name.get(..t.len()).is_some_and(|n| n.eq_ignore_ascii_case(t));

@@ -119,3 +119,6 @@ pub const ARC_RESULTS_MAX: usize = 5;
 pub const ARC_RSA_BITS_MIN: usize = 2048;
 /// Addresses of members of groups that the rules of one tenant name; each takes about a hundred octets of memory.
 pub const RULE_MEMBERS_MAX: usize = 200_000;
+/// Notices of what a policy did, for one tenant: more in an hour nobody reads, and it is a report that is wanted.
+pub const NOTICES_PER_WINDOW: usize = 60;
+pub const NOTICES_WINDOW: Duration = Duration::from_secs(3600);

@@ -51,6 +51,7 @@ impl Log {
             reply: String::new(),
             returned: None,
             held: None,
+            redirected_to: None,
             visits: 1,
             probe: None,
             newest_token: false,

@@ -22,7 +22,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 use store::{AlertKind, Outcome};
 use tenant::Direction;
-use verdict::Verdict;
+use verdict::{Verdict, custom};
 
 /// Steps of a journey as the journal names them.
 const STEPS: [&str; 8] = ["receive", "attribute", "parse", "authenticate", "inspect", "decide", "act", "hand back"];
@@ -55,6 +55,9 @@ const RETURN_CODES: [(u8, u16, u16); 24] = [
     (5, 7, 711),
 ];
 
+/// What becomes of a click.
+const CLICKS: [&str; 7] = ["passed", "warned", "continued", "blocked", "expired", "refused", "unavailable"];
+
 /// What [`fault_kind`] returns.
 const FAULTS: [&str; 8] =
     ["store", "inspection", "engine", "late", "panic", "dns", "return_unreachable", "return_configuration"];
@@ -86,6 +89,7 @@ fn alert_kind(kind: AlertKind) -> &'static str {
         AlertKind::Healed => "healed",
         AlertKind::FailOpen => "fail_open",
         AlertKind::Engine => "engine",
+        AlertKind::Policy => "policy",
         AlertKind::Test => "test",
         AlertKind::Other => "other",
     }
@@ -218,6 +222,7 @@ pub(crate) struct Metrics {
     store_errors: Family<OperationLabel, Counter>,
     outside: Outside,
     reloads: Family<ResultLabel, Counter>,
+    clicks: Family<ResultLabel, Counter>,
     now: Gauges,
 }
 
@@ -256,12 +261,14 @@ impl Metrics {
             store_errors: Family::default(),
             outside: Outside::new(),
             reloads: Family::default(),
+            clicks: Family::default(),
             now: Gauges::default(),
         };
         metrics.register_journeys();
         metrics.register_doors();
         metrics.register_now();
         // what can only be counted up is there from the start, or its first count is no increase
+        CLICKS.iter().for_each(|result| drop(metrics.clicks.get_or_create(&ResultLabel { result })));
         FAULTS.iter().for_each(|kind| drop(metrics.faults.get_or_create(&KindLabel { kind })));
         metrics
     }
@@ -324,6 +331,7 @@ impl Metrics {
         );
         r.register("store_errors", "What the store did not do", self.store_errors.clone());
         self.outside.register(r);
+        r.register("clicks", "Clicks on rewritten links, and what became of them", self.clicks.clone());
         r.register("reloads", "Configurations read on SIGHUP", self.reloads.clone());
     }
 
@@ -364,6 +372,7 @@ impl Metrics {
                 _ if decision.would.is_some() => "watched",
                 Verdict::Pass if !decision.marks.is_none() => "mark",
                 Verdict::Pass => "pass",
+                Verdict::Redirect => "redirect",
                 Verdict::Hold => "hold",
                 Verdict::Reject => "reject",
                 Verdict::Delete => "delete",
@@ -379,7 +388,12 @@ impl Metrics {
                 verdict::Severity::Suspicious => "suspicious",
                 verdict::Severity::Malicious => "malicious",
             };
-            let detector = known.find(|id| *id == finding.detector).unwrap_or("other");
+            // names of tenants' own rules are no labels: anybody makes as many as he likes
+            let own =
+                [(custom::ENABLED, "custom"), (custom::WATCHED, "custom_watched"), (custom::FAILED, "custom_failed")];
+            let own = own.into_iter().find(|(prefix, _)| finding.detector.starts_with(prefix));
+            let detector = known.find(|id| *id == finding.detector);
+            let detector = detector.or(own.map(|(_, label)| label)).unwrap_or("other");
             self.findings.get_or_create(&FindingLabels { detector, severity }).inc();
         }
         if let Some(kind) = log.fault {
@@ -459,6 +473,11 @@ impl Metrics {
         self.reloads.get_or_create(&ResultLabel { result: if taken { "taken" } else { "refused" } }).inc();
     }
 
+    /// A click on a rewritten link.
+    pub(crate) fn click(&self, result: &'static str) {
+        self.clicks.get_or_create(&ResultLabel { result }).inc();
+    }
+
     /// The whole page, with what is so at this moment.
     pub(crate) fn page(&self, now: &Now) -> String {
         self.set(now);
@@ -521,6 +540,7 @@ fn name_of(outcome: Outcome) -> &'static str {
         Outcome::Refused => "refused",
         Outcome::Swallowed => "swallowed",
         Outcome::Deleted => "deleted",
+        Outcome::Redirected => "redirected",
     }
 }
 

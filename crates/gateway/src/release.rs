@@ -11,13 +11,13 @@ use crate::limits;
 use crate::returns::offer;
 use crate::serve::{GatewayError, Settings};
 use bytes::Bytes;
-use mail::{Envelope, Message};
+use mail::Envelope;
 use smtp::{Deadlines, Reply};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{AlertKind, Held, HeldStep, HoldReason, JourneyEntry, NewHold, Outcome, Store};
-use tenant::{Category, Direction, Level, TenantId};
+use store::{AlertKind, Held, HeldStep, HoldReason, JourneyEntry, NewHold, Store};
+use tenant::{Category, Direction, Level, NOTICE_SENDER, TenantId};
 
 /// Where people's wishes for mail are carried out that is no journey: held mail goes back, mail of our own goes in.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl Desk {
     }
 
     /// Mail of our own, into a mailbox of the tenant: by the tenant's return leg and with the mark of what was checked, so
-    /// that it is judged neither by us nor taken for mail from outside. It has its line in the journal.
+    /// that it is judged neither by us nor taken for mail from outside; by its sender the ledger knows it.
     pub async fn send(&self, id: TenantId, to: &str, raw: Bytes) -> Result<Reply, GatewayError> {
         let house = &self.house;
         let connected = house.tenants.find(&house.store, id).await?.ok_or(GatewayError::NotConnected(id))?;
@@ -73,48 +73,11 @@ impl Desk {
         };
         let received = format!("by {} (Posthouse) id {journey}; {}", house.settings.hostname, date(at));
         let marked = mail::apply(&raw, &own_fields(&marks, &received));
-        // the null sender: an answer that nobody reads is not sent (RFC 3834 §3.3)
-        let envelope = Envelope::new("", [to.to_owned()]);
+        let sender = format!("{NOTICE_SENDER}@{}", connected.tenant.connector_domain);
+        let envelope = Envelope::new(sender, [to.to_owned()]);
         let said = offer(house, &connected, &envelope, &marked, &Deadlines::usual()).await;
         let said = said.map_err(|fault| GatewayError::Return(fault.alert().2))?;
-        let reply = said[0].reply().clone();
-        house.store.put_journey(&own(journey, at, id, to, raw, &reply)).await?;
-        Ok(reply)
-    }
-}
-
-fn own(id: String, at: jiff::Timestamp, tenant: TenantId, to: &str, raw: Bytes, said: &Reply) -> JourneyEntry {
-    let bytes = raw.len() as u64;
-    let message = Message::parse(raw);
-    JourneyEntry {
-        id,
-        tenant: Some(tenant),
-        direction: Some(Direction::Inbound),
-        started: at,
-        peer: "posthouse".into(),
-        sender: String::new(),
-        recipients: vec![to.to_owned()],
-        message_id: message.message_id(),
-        subject: message.subject(),
-        from: message.from_address(),
-        reply_to: None,
-        bytes,
-        proofs: verdict::Proofs::default(),
-        anomalies: Vec::new(),
-        findings: Vec::new(),
-        engines: Vec::new(),
-        judged_with: None,
-        judged: true,
-        decision: None,
-        edits: Vec::new(),
-        outcome: if said.is_success() { Outcome::HandedBack } else { Outcome::Refused },
-        reply: "it is mail of our own".into(),
-        returned: Some(said.to_string()),
-        held: None,
-        visits: 1,
-        probe: None,
-        newest_token: false,
-        steps: Vec::new(),
+        Ok(said[0].reply().clone())
     }
 }
 
@@ -162,6 +125,7 @@ async fn give_back(house: &House, id: &str, by: By<'_>) -> Result<Reply, Gateway
     let mut all = own_fields(&marks, &received);
     let case = edits::Case {
         tenant: &connected.tenant,
+        journey: &hold.journey,
         direction: hold.direction,
         is_probe: hold.probe,
         visits: journey.as_ref().map_or(1, |j| j.visits),
@@ -169,9 +133,10 @@ async fn give_back(house: &House, id: &str, by: By<'_>) -> Result<Reply, Gateway
         is_suspicious: journey.as_ref().is_none_or(|j| !j.findings.is_empty() || !j.judged),
         marks: marks_of(hold, by),
     };
-    all.extend(edits::wanted(house, &case).edits);
+    let wanted = edits::wanted(house, &case);
+    all.extend(wanted.edits);
     let proofs = journey.map(|j| j.proofs).unwrap_or_default();
-    let (raw, told) = edits::carried_out(house, &body, all, &proofs).await;
+    let (raw, told) = edits::carried_out(house, &body, all, wanted.links.as_ref(), &proofs).await;
     if !told.is_empty() {
         tracing::info!(held = %held.id, edits = told.join("; "), "edited at release");
     }

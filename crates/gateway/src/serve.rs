@@ -4,6 +4,7 @@ use crate::arc::ArcSettings;
 use crate::house::House;
 use crate::live::Live;
 use crate::receive::Session;
+use crate::web::WebSettings;
 use crate::{limits, release, replies, scan, zone};
 use ipnet::IpNet;
 use smtp::serve_connection;
@@ -50,6 +51,8 @@ pub struct Settings {
     /// What is known to be bad, and where feeds of it are kept.
     pub lists: Vec<engines::FeedSettings>,
     pub lists_dir: std::path::PathBuf,
+    /// Where people's pages are, if anywhere.
+    pub web: Option<WebSettings>,
 }
 
 /// Why the gateway cannot work, or a message cannot be released.
@@ -61,10 +64,14 @@ pub enum GatewayError {
     ListenDns { address: SocketAddr, source: std::io::Error },
     #[error("status.listen {address}: {source}; is another server there?")]
     ListenStatus { address: SocketAddr, source: std::io::Error },
+    #[error("web.listen {address}: {source}; is another server there, or does the port need more rights?")]
+    ListenWeb { address: SocketAddr, source: std::io::Error },
     #[error("the gateway's own certificate: {0}")]
     Certificate(#[from] smtp::tls::TlsError),
     #[error("gateway.arc_key: {0}")]
     ArcKey(String),
+    #[error("{0}")]
+    Rules(String),
     #[error("dns.resolver: {0}")]
     Resolver(String),
     #[error("store: {0}")]
@@ -119,6 +126,13 @@ pub async fn start(settings: Settings, store: Store) -> Result<Running, GatewayE
         }
         None => None,
     };
+    let with_rules = house.clone();
+    match tokio::task::spawn_blocking(move || with_rules.engines.reload()).await {
+        Ok(Ok(())) => {}
+        // it is a scanner that fails, like any other
+        Ok(Err(why)) => tracing::error!("{why}"),
+        Err(e) => tracing::error!(error = %e, "rules of scanners were not read"),
+    }
     if !(house.engines.is_empty() && house.lists.is_empty()) {
         tasks.push(tokio::spawn(scan::tend(house.clone())));
     }
@@ -184,7 +198,9 @@ impl Running {
     /// Certificate, names and ranges for whoever connects from now on; sessions that are open go on. What cannot be used
     /// changes nothing.
     pub fn reload(&self, settings: &Settings) -> Result<(), GatewayError> {
-        self.house.set_live(Live::of(settings)?);
+        let live = Live::of(settings)?;
+        self.house.engines.reload().map_err(GatewayError::Rules)?;
+        self.house.set_live(live);
         Ok(())
     }
 
@@ -207,6 +223,7 @@ impl Running {
     pub async fn shutdown(self) -> bool {
         self.accepting.abort();
         let finished = self.house.drain.finish().await;
+        self.house.clicks.write(&self.house.store).await;
         self.tasks.iter().for_each(JoinHandle::abort);
         finished
     }

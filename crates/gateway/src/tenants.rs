@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Store};
 use tenant::{Listed, Lists, Members, Sender, Tenant, TenantId};
+use verdict::CustomRules;
 use verdict::detectors::impersonation;
 
 /// One tenant with what is worked out of it once instead of for each message.
@@ -18,6 +19,8 @@ pub(crate) struct Connected {
     pub members: Arc<Members>,
     /// Of the directory that `people` and `members` come from.
     people_revision: i64,
+    /// What the tenant wants found beside what detectors find.
+    pub custom: Arc<CustomRules>,
     /// Those of the policy as detectors compare them: addresses in lower case, names in the form of `people`.
     pub vips: HashSet<String>,
     /// Whom single users let through or keep out, by each address of theirs.
@@ -115,13 +118,17 @@ impl Tenants {
             None => Arc::new(members(store, tenant.id, &groups).await?),
         };
         let personal = store.all_user_lists(tenant.id).await?;
+        let custom = match before.filter(|b| b.tenant.policy.rules.custom == tenant.policy.rules.custom) {
+            Some(before) => before.custom.clone(),
+            None => Arc::new(custom(store, &tenant).await?),
+        };
         let (chain, key) = (&tenant.certificate.chain_pem, tenant.certificate.key_pem.expose());
         let tls = smtp::tls::client_config(self.roots.clone(), Some((chain, key))).map_err(|e| e.to_string());
         warn_of_expiry(store, &tenant).await?;
         let way_back = way_back(&tenant);
         let vip = |v: &String| if v.contains('@') { v.trim().to_lowercase() } else { impersonation::normalise(v) };
         let vips = tenant.policy.vips.iter().map(vip).filter(|v| !v.is_empty()).collect();
-        Ok(Connected { tenant, people, members, personal, people_revision, vips, tls, way_back, revision })
+        Ok(Connected { tenant, people, members, personal, people_revision, custom, vips, tls, way_back, revision })
     }
 }
 
@@ -178,6 +185,29 @@ pub async fn members(store: &Store, id: TenantId, wanted: &[String]) -> store::R
         }
     }
     Ok(members)
+}
+
+/// Compiled; patterns may take seconds. Those that were taken once and are not any more are left out, and told.
+async fn custom(store: &Store, tenant: &Tenant) -> store::Result<CustomRules> {
+    let written = tenant.policy.rules.custom.clone();
+    if written.is_empty() {
+        return Ok(CustomRules::default());
+    }
+    let compiled = tokio::task::spawn_blocking(move || CustomRules::of(&written)).await;
+    let (rules, wrong) = compiled.unwrap_or_else(|e| {
+        tracing::error!(tenant = %tenant.label, error = %e, "custom rules could not be compiled");
+        Default::default()
+    });
+    if let Some(first) = wrong.first() {
+        let text = format!(
+            "{} of the custom rules of {} are not asked, the first because: {}. Mend it (`posthouse rules check`, `posthouse rules set`)",
+            wrong.len(),
+            tenant.display_name,
+            first.why
+        );
+        store.raise_alert(AlertKind::Other, Some(tenant.id), "custom rules are not asked", &text).await?;
+    }
+    Ok(rules)
 }
 
 async fn warn_of_expiry(store: &Store, tenant: &Tenant) -> store::Result<()> {

@@ -7,14 +7,17 @@
 
 mod charset;
 mod html;
+mod links;
 pub(crate) mod never;
 mod part;
+mod replace;
 mod subject;
 mod text;
 mod transfer;
 
 pub use html::escape;
 pub use never::{NEVER, NULL_SENDER, Never};
+pub use replace::{Replacement, may_replace};
 
 use crate::Pieces;
 use crate::headers::HeaderSection;
@@ -38,8 +41,12 @@ pub enum Edit {
     Banner(Banner),
     /// Every banner that says one of these wordings is taken out of the text.
     RemoveBanner { wordings: Vec<String> },
-    /// Web addresses of links and in plain text.
+    /// Web addresses of links and in text.
     RewriteUrls(UrlMap),
+    /// Parts that are taken out.
+    Replace(Vec<Replacement>),
+    /// The same wherever they stand, in visible text too: for addresses that were rewritten.
+    RestoreUrls(UrlMap),
 }
 
 /// What a banner says.
@@ -199,7 +206,13 @@ fn content(raw: &[u8], edits: &[Edit], told: &mut Edited) -> Result<Vec<Splice>,
             Err(refusal) => told.left.push(format!("tag {tag:?}: {refusal}")),
         }
     }
-    if edits.iter().any(|e| e.is_of_content() && !matches!(e, Edit::SubjectTag(_))) {
+    for all in edits.iter().filter_map(|e| if let Edit::Replace(all) = e { Some(all) } else { None }) {
+        // else nobody knows where a part begins
+        parts.as_ref().map_err(Clone::clone)?;
+        splices.extend(replace::changes(raw, all)?);
+        told.made.extend(all.iter().map(|one| format!("part {} taken out", one.part + 1)));
+    }
+    if edits.iter().any(|e| e.is_of_content() && !matches!(e, Edit::SubjectTag(_) | Edit::Replace(_))) {
         match parts {
             Ok(parts) => {
                 if edits.iter().any(|e| matches!(e, Edit::Banner(_))) && !parts.iter().any(|part| part.is_first) {
@@ -217,6 +230,25 @@ fn holds_pgp(raw: &[u8], part: &TextPart) -> bool {
     let body = &raw[part.body.clone()];
     let decoded = if is_small(part) { transfer::decode(body, part.transfer).ok() } else { None };
     never::has_inline_pgp(decoded.as_ref().map_or(body, |d| &d.bytes))
+}
+
+/// One change, and what can be tried where it would make a line longer than a line may be.
+pub(crate) struct Change {
+    pub(crate) splice: Splice,
+    pub(crate) on_its_own_line: Option<Splice>,
+}
+
+impl Change {
+    fn moved(self, by: usize) -> Change {
+        let moved = |s: Splice| Splice { range: s.range.start + by..s.range.end + by, ..s };
+        Change { splice: moved(self.splice), on_its_own_line: self.on_its_own_line.map(moved) }
+    }
+}
+
+impl From<Splice> for Change {
+    fn from(splice: Splice) -> Change {
+        Change { splice, on_its_own_line: None }
+    }
 }
 
 /// All changes of one part, in raw octets.

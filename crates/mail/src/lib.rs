@@ -9,7 +9,9 @@ mod otherwise;
 mod pieces;
 mod structure;
 
-pub use edit::{Banner, Edit, Edited, NEVER, NULL_SENDER, Never, UrlMap, apply, apply_and_tell};
+pub use edit::{
+    Banner, Edit, Edited, NEVER, NULL_SENDER, Never, Replacement, UrlMap, apply, apply_and_tell, escape, may_replace,
+};
 pub use envelope::{Body, Envelope, Recipient, Return};
 pub use headers::{Header, HeaderSection};
 pub use message::{Address, Anomaly, Kind, Message, Part};

@@ -62,10 +62,24 @@ pub struct Part<'a> {
     pub text: Option<Cow<'a, str>>,
     /// 0 = the message itself, 1 = in a message attached to it, …
     pub depth: usize,
+    /// Which of the message's own parts it is, or stands in: the attached message's. Counted from 0, the message's own.
+    pub place: usize,
     /// Not what the standards say, but what some mail program may show of the part before it.
     pub is_other_reading: bool,
     /// Text that mail programs show HTML instead of (RFC 2046 §5.1.4).
     pub has_html_twin: bool,
+}
+
+impl<'a> Part<'a> {
+    /// The same, without its octets a second time.
+    pub fn borrowed<'b>(&'b self) -> Part<'b> {
+        Part {
+            content_type: self.content_type.clone(),
+            decoded: Cow::Borrowed(&self.decoded),
+            text: self.text.as_deref().map(Cow::Borrowed),
+            ..*self
+        }
+    }
 }
 
 /// A mailbox of an address field, decoded.
@@ -180,7 +194,7 @@ impl Message {
         let parsed = parser().parse(&self.raw[..]);
         let mut parts = Vec::new();
         if let Some(parsed) = &parsed {
-            walk(parsed.root(), 0, &mut parts);
+            walk(parsed.root(), 0, None, &mut parts);
         }
         look(&parts)
     }
@@ -194,8 +208,9 @@ fn mailboxes(list: mail_parser::AddressList<'_>) -> Vec<Address> {
     list.mailboxes().map(decoded).collect()
 }
 
-fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
-    for part in message.parts() {
+fn walk<'m>(message: MessageRef<'m>, depth: usize, inside: Option<usize>, parts: &mut Vec<Part<'m>>) {
+    for (n, part) in message.parts().enumerate() {
+        let place = inside.unwrap_or(n);
         let content_type = part
             .content_type()
             .map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase());
@@ -215,6 +230,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
             decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },
             text: matches!(kind, Kind::Text | Kind::Html).then(|| part.text()).flatten(),
             depth,
+            place,
             is_other_reading: false,
             has_html_twin: kind == Kind::Text && has_html_twin(&part),
         };
@@ -222,7 +238,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, parts: &mut Vec<Part<'m>>) {
         parts.push(read);
         parts.extend(others);
         if let Some(inner) = part.nested() {
-            walk(inner, depth + 1, parts);
+            walk(inner, depth + 1, Some(place), parts);
         }
     }
 }

@@ -108,6 +108,23 @@ pub(crate) fn text_parts(raw: &[u8]) -> Result<Vec<TextPart>, Refusal> {
     Ok(found)
 }
 
+/// Where a part of the message itself lies.
+pub(crate) struct Place {
+    pub header: Range<usize>,
+    pub body: Range<usize>,
+}
+
+/// Of every part, in order; only worth something where [`text_parts`] refuses nothing.
+pub(crate) fn places(raw: &[u8]) -> Result<Vec<Place>, Refusal> {
+    let Some(parsed) = message::parser().parse(raw) else { return uncertain("it cannot be read") };
+    let place = |part: MessagePart<'_>| {
+        let (start, body, end) =
+            (part.offset_header() as usize, part.offset_body() as usize, part.offset_end() as usize);
+        Place { header: start..body, body: body..end }
+    };
+    Ok(parsed.root().parts().map(place).collect())
+}
+
 fn type_of(part: &MessagePart<'_>) -> String {
     part.content_type().map_or("text/plain".into(), |c| {
         format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase()

@@ -20,6 +20,8 @@ struct Wish {
     subject_tag: Option<String>,
     /// Put in front of each address.
     rewrite_urls: Option<String>,
+    /// Taken off again.
+    restore_urls: Option<String>,
     add: Vec<(String, String)>,
 }
 
@@ -33,11 +35,21 @@ impl Wish {
         }
         edits.extend(self.rewrite_urls.clone().map(|prefix| {
             Edit::RewriteUrls(UrlMap::new(move |url| {
-                (!url.starts_with(&prefix)).then(|| prefix.clone() + &url.replace('&', "%26").replace('=', "%3D"))
+                (!url.starts_with(&prefix)).then(|| prefix.clone() + &encoded(url))
+            }))
+        }));
+        edits.extend(self.restore_urls.clone().map(|prefix| {
+            Edit::RestoreUrls(UrlMap::new(move |url| {
+                Some(url.strip_prefix(&prefix)?.replace("%26", "&").replace("%3D", "="))
             }))
         }));
         edits
     }
+}
+
+fn encoded(url: &str) -> String {
+    let plain = |b: u8| (33..=126).contains(&b) && !b"&=".contains(&b);
+    url.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn cases() -> Vec<PathBuf> {

@@ -121,11 +121,17 @@ pub enum Command {
         /// The journey's id, or its beginning.
         id: String,
     },
+    /// Rewritten links (docs/links.md).
+    #[command(subcommand)]
+    Link(crate::link::LinkCommand),
     /// Judge saved messages again with today's detectors, and show what would happen to them.
     Replay(ReplayArgs),
     /// What is done with what is found in a tenant's mail (docs/policy.md).
     #[command(subcommand)]
     Policy(crate::policy::PolicyCommand),
+    /// What a tenant wants found beside what detectors find (docs/rules.md).
+    #[command(subcommand)]
+    Rules(crate::rules::RulesCommand),
     /// Senders of whom only what harms by itself is held, where they are authenticated.
     Allow {
         /// Tenant id, label or domain.
@@ -454,6 +460,9 @@ pub struct ReplayArgs {
     /// tenants have, and the recipient's domain is the tenant's.
     #[arg(long)]
     pub tenant: Option<String>,
+    /// With the custom rules of this file (docs/rules.md) in the place of the tenant's.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Only those that the journal knows and that would fare otherwise today.
     #[arg(long)]
     pub changed: bool,

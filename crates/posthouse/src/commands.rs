@@ -211,5 +211,11 @@ pub async fn explain(config: &Config, id: &str, json: bool) -> Result<()> {
         Some(id) => store.tenant(id).await?,
         None => None,
     };
-    show::print(json, &entry, || show::explain(&entry, tenant.as_ref()))
+    let clicks = match entry.tenant {
+        Some(id) => store.clicks_of(id, &entry.id).await?,
+        None => Vec::new(),
+    };
+    let mut told = serde_json::to_value(&entry)?;
+    told["clicks"] = serde_json::to_value(&clicks)?;
+    show::print(json, &told, || show::explain(&entry, tenant.as_ref()) + &show::clicks(&clicks))
 }

@@ -6,6 +6,7 @@ mod complaint;
 mod engine;
 mod list;
 mod notify;
+mod web;
 
 pub use complaint::{ConfigError, ConfigErrors};
 pub use notify::{NotifyTarget, NotifyWay, SECRET_CHARACTERS_MIN, SecretSource};
@@ -50,25 +51,15 @@ pub struct Config {
     /// Outside scanners.
     pub engines: Vec<engines::EngineSettings>,
     pub lists: Vec<engines::FeedSettings>,
+    /// The pages that people see, if there are any.
+    pub web: Option<gateway::WebSettings>,
     /// Where /metrics, /healthz and /readyz are; `None`: nowhere.
     pub status: Option<SocketAddr>,
-    /// The pages that people open; `None`: there are none.
-    pub web: Option<Web>,
     pub log: LogSettings,
     /// Where traces go, if anywhere.
     pub otlp: Option<String>,
     /// The classifier's model, if there is one.
     pub classifier: Option<PathBuf>,
-}
-
-/// What people reach, through a proxy that speaks TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Web {
-    pub listen: SocketAddr,
-    /// As people reach it, without a slash at its end.
-    pub public_url: String,
-    /// Whose word about a client's address counts, beside this machine's.
-    pub proxies: Vec<IpAddr>,
 }
 
 impl Default for LogSettings {
@@ -121,8 +112,9 @@ struct File {
     #[serde(default)]
     list: Vec<list::ListSection>,
     #[serde(default)]
+    web: web::WebSection,
+    #[serde(default)]
     status: StatusSection,
-    web: Option<WebSection>,
     #[serde(default)]
     log: LogSection,
     #[serde(default)]
@@ -141,15 +133,6 @@ struct ClassifierSection {
 #[serde(deny_unknown_fields)]
 struct StatusSection {
     listen: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WebSection {
-    listen: Spanned<String>,
-    public_url: Spanned<String>,
-    #[serde(default)]
-    proxies: Vec<Spanned<String>>,
 }
 
 /// To this machine alone: the page asks nobody who he is.
@@ -327,29 +310,6 @@ impl Complaint<'_> {
         Err(self.at(value.span().start, format!("key `{key}`: \"{label}\" is not one label of a domain name")))
     }
 
-    fn web(&self, written: &WebSection) -> Web {
-        let nowhere = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-        let expected = "an address and port such as \"127.0.0.1:8480\"";
-        let url = written.public_url.get_ref().trim_end_matches('/');
-        let host =
-            url.strip_prefix("https://").filter(|h| !h.is_empty() && !h.contains(['?', '#', '@', '/', ' ', '"']));
-        if host.is_none() {
-            let text = format!(
-                "key `web.public_url`: \"{url}\" is not https:// and the name by which people reach the pages, such as \"https://mail.example.net\""
-            );
-            self.say(self.at(written.public_url.span().start, text));
-        }
-        let proxies = written
-            .proxies
-            .iter()
-            .filter_map(|v| self.or(self.value("web.proxies", v, "IP addresses").map(Some), None));
-        Web {
-            listen: self.or(self.value("web.listen", &written.listen, expected), nowhere),
-            public_url: url.to_owned(),
-            proxies: proxies.collect(),
-        }
-    }
-
     fn budget(&self, written: Option<&Spanned<u64>>) -> std::time::Duration {
         let usual = gateway::limits::JOURNEY_BUDGET;
         let Some(secs) = written else { return usual };
@@ -429,8 +389,8 @@ impl Complaint<'_> {
             notify: self.or(self.notify(written.notify), Vec::new()),
             engines: self.engines(written.engine),
             lists: self.lists(written.list),
+            web: self.web(written.web),
             status,
-            web: written.web.map(|w| self.web(&w)),
             log: LogSettings { format: written.log.format, level: self.level(written.log.level) },
             otlp: self.otlp(written.telemetry.otlp),
             classifier: written.classifier.model,

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use store::Store;
-use tenant::{BannerFor, Edits, HeaderField, Tenant};
+use tenant::{BannerFor, Edits, HeaderField, Links, Tenant};
 
 /// What is not said stays as it is; an empty text takes it away.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -25,9 +25,49 @@ pub struct Wish {
     /// A field on top of mail from outside, such as "X-External: yes".
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Option<String>,
-    /// Links become PREFIX?u=…&s=…; for a click service of your own.
-    #[arg(long, value_name = "PREFIX")]
-    pub rewrite_urls: Option<String>,
+    /// Have links in mail from outside lead through our page (docs/links.md).
+    #[arg(long, value_enum)]
+    pub links: Option<OnOff>,
+    /// For how many days they lead on.
+    #[arg(long, value_name = "DAYS")]
+    pub links_days: Option<u16>,
+    /// What a click does where something is suspicious about the destination.
+    #[arg(long, value_enum)]
+    pub links_suspicious: Option<AtClick>,
+    /// What a click does where no list can say anything.
+    #[arg(long, value_enum)]
+    pub links_unknown: Option<AtClick>,
+    /// A domain whose links stay as they are, with what is below it; instead of those named before; "" is none.
+    #[arg(long, value_name = "DOMAIN")]
+    pub links_keep: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtClick {
+    /// Lead on.
+    Pass,
+    /// Show why, with a way on.
+    Warn,
+    /// Show why, with no way on.
+    Block,
+}
+
+impl From<AtClick> for tenant::AtClick {
+    fn from(wish: AtClick) -> tenant::AtClick {
+        match wish {
+            AtClick::Pass => tenant::AtClick::Pass,
+            AtClick::Warn => tenant::AtClick::Warn,
+            AtClick::Block => tenant::AtClick::Block,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -43,7 +83,11 @@ pub enum Banner {
 impl Wish {
     fn is_empty(&self) -> bool {
         self.banner.is_none()
-            && [&self.wording, &self.subject_tag, &self.header, &self.rewrite_urls].iter().all(|w| w.is_none())
+            && [&self.wording, &self.subject_tag, &self.header].iter().all(|w| w.is_none())
+            && self.links.is_none()
+            && self.links_days.is_none()
+            && self.links_suspicious.or(self.links_unknown).is_none()
+            && self.links_keep.is_none()
     }
 
     /// The edits with this wish; refused where they cannot be, or could not be sealed.
@@ -60,7 +104,7 @@ impl Wish {
             }),
             wording: said(&self.wording, &before.wording),
             subject_tag: said(&self.subject_tag, &before.subject_tag),
-            rewrite_urls: said(&self.rewrite_urls, &before.rewrite_urls),
+            links: self.on_links(&before.links),
             header: match &self.header {
                 None => before.header.clone(),
                 Some(text) if text.trim().is_empty() => None,
@@ -79,7 +123,22 @@ impl Wish {
                 "an edited message has to be sealed, or nobody can verify it any more; set gateway.arc_key first (docs/edits.md says how)"
             );
         }
+        if edits.links.rewrite && config.web.is_none() {
+            bail!("rewritten links need a page to lead to; set web.public_url first (docs/links.md says how)");
+        }
         Ok(edits)
+    }
+
+    fn on_links(&self, before: &Links) -> Links {
+        let keep = |all: &Vec<String>| all.iter().map(|d| d.trim().to_lowercase()).filter(|d| !d.is_empty()).collect();
+        Links {
+            rewrite: self.links.map_or(before.rewrite, |links| links == OnOff::On),
+            days: self.links_days.unwrap_or(before.days),
+            suspicious: self.links_suspicious.map_or(before.suspicious, Into::into),
+            unknown: self.links_unknown.map_or(before.unknown, Into::into),
+            keep: self.links_keep.as_ref().map_or_else(|| before.keep.clone(), keep),
+            used: before.used,
+        }
     }
 }
 
@@ -109,7 +168,7 @@ fn text(tenant: &Tenant) -> String {
         ["banner".to_owned(), banner],
         ["subject tag".to_owned(), or_none(edits.subject_tag.as_deref())],
         ["header".to_owned(), or_none(header.as_deref())],
-        ["links".to_owned(), edits.rewrite_urls.as_ref().map_or("as they are".into(), |p| format!("{p}?u=…&s=…"))],
+        ["links".to_owned(), links(&edits.links)],
         [
             "taken out of outgoing mail".to_owned(),
             match edits.wordings().len() {
@@ -119,4 +178,22 @@ fn text(tenant: &Tenant) -> String {
         ],
     ];
     show::table(["edit", &tenant.display_name], rows).to_string()
+}
+
+fn links(links: &Links) -> String {
+    if !links.rewrite {
+        return "as they are".into();
+    }
+    let word = |then| match then {
+        tenant::AtClick::Pass => "led on",
+        tenant::AtClick::Warn => "warned of",
+        tenant::AtClick::Block => "blocked",
+    };
+    let kept = if links.keep.is_empty() { String::new() } else { format!("; not those of {}", links.keep.join(", ")) };
+    format!(
+        "lead through our page for {} days; suspicious ones are {}, those of which no list can tell {}{kept}",
+        links.days,
+        word(links.suspicious),
+        word(links.unknown)
+    )
 }

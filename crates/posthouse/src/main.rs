@@ -15,19 +15,20 @@ mod fleet;
 mod held;
 mod ledger;
 mod lifecycle;
+mod link;
 mod logging;
 mod policy;
 mod quarantine;
 mod ranges;
 mod reload;
 mod replay;
+mod rules;
 mod running;
 mod serve;
 mod show;
 mod status;
 #[cfg(feature = "otlp")]
 mod traces;
-mod web;
 mod wiring;
 
 use clap::Parser;
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&cli.config, &args, json).await?,
         // a file is looked at without any configuration
         Command::Policy(command) => policy::run(&cli.config, command, json).await?,
+        Command::Rules(command) => rules::run(&cli.config, command, json).await?,
         Command::Classifier(ClassifierCommand::Train(args)) => classifier::train(&args, json)?,
         Command::CheckConfig => return check::command(&cli.config, json).await,
         Command::Serve { ready_file } => {
@@ -99,6 +101,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Trace { tenant, address, message_id, limit } => {
                     commands::trace(&config, tenant, address, message_id, limit, json).await?
                 }
+                Command::Link(command) => link::run(&config, command, json).await?,
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
                 Command::Allow { tenant, user, command } => {
                     policy::lists(&config, &tenant, user.as_deref(), false, command, json).await?
@@ -117,6 +120,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 | Command::CheckConfig
                 | Command::Replay(_)
                 | Command::Policy(_)
+                | Command::Rules(_)
                 | Command::Serve { .. }
                 | Command::Watchdog => {}
             }

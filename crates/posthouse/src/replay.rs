@@ -48,10 +48,15 @@ pub async fn run(config: &Path, args: &ReplayArgs, json: bool) -> Result<()> {
         true => Some(commands::open(&Config::read(config)?).await?),
         false => None,
     };
-    let rules = match (&args.tenant, &store) {
+    let mut rules = match (&args.tenant, &store) {
         (Some(name), Some(store)) => crate::policy::of_tenant(store, name).await?,
         _ => Ground::default(),
     };
+    if let Some(file) = &args.rules {
+        let custom = crate::policy::read(file)?.custom;
+        let all = tenant::Rules { custom, ..rules.policy.rules.clone() };
+        rules.set_rules(all);
+    }
     let journal = store.as_ref().filter(|_| args.changed);
     let mut replayed = Replayed { messages: Vec::new(), summary: Summary::default() };
     for file in files(&args.saved)? {

@@ -5,7 +5,7 @@ use crate::commands::{open, write_ready};
 use crate::config::Config;
 use crate::logging::Logging;
 use crate::running::ServeLock;
-use crate::{reload, web, wiring};
+use crate::{reload, wiring};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,18 +62,11 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         Some(listen) => Some(running.serve_status(listen).await?),
         None => None,
     };
-    let web = match &config.web {
-        Some(settings) => Some(web::serve(settings, running.desk()).await?),
-        None => None,
-    };
-    let public_url = config.web.as_ref().map(|w| w.public_url.clone());
-    let digests = tokio::spawn(::quarantine::run(running.desk(), public_url));
-    let web_address = web.as_ref().map(|w| w.address);
-    lock.tell(
-        [Some(running.smtp_address), running.dns_address, status, web_address].into_iter().flatten().collect(),
-        status,
-    )?;
-    tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, "serving");
+    let desk = running.desk();
+    let web = running.serve_web(::quarantine::pages(desk.clone())).await?;
+    let digests = tokio::spawn(::quarantine::run(desk, config.web.as_ref().map(|w| w.public_url.clone())));
+    lock.tell([Some(running.smtp_address), running.dns_address, status, web].into_iter().flatten().collect(), status)?;
+    tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, ?web, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
     let (client, settings) = (wiring::client(&config)?, wiring::control_settings(&config)?);
     let beside = [
@@ -83,7 +76,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
     ];
     let mut notices = tokio::spawn(control::notify(targets, store.clone()));
     if let Some(file) = ready_file {
-        let addresses = serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "status": status, "web": web_address, "pid": std::process::id()});
+        let addresses = serde_json::json!({"smtp": running.smtp_address, "dns": running.dns_address, "status": status, "web": web, "pid": std::process::id()});
         write_ready(&file, &addresses)?;
     }
     let mut present = config.clone();
@@ -95,7 +88,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         }
     }
     tracing::info!("asked to end: finishing what is under way; a second signal ends at once");
-    beside.iter().chain([&notices, &digests]).chain(web.iter().map(|w| &w.serving)).for_each(JoinHandle::abort);
+    beside.iter().chain([&notices, &digests]).for_each(JoinHandle::abort);
     let finished = tokio::select! {
         finished = running.shutdown() => finished,
         () = signals.end() => {
@@ -137,7 +130,8 @@ async fn read_again(
     let words = |e: anyhow::Error| format!("{e:#}");
     let settings = wiring::gateway_settings(&reread.config).map_err(words)?;
     let targets = wiring::notify_targets(&reread.config).map_err(words)?;
-    running.reload(&settings).map_err(|e| e.to_string())?;
+    // rules of scanners may take seconds to compile
+    tokio::task::block_in_place(|| running.reload(&settings)).map_err(|e| e.to_string())?;
     if reread.level_changed {
         logging.set_level(&reread.config.log.level);
     }

@@ -164,6 +164,15 @@ pub fn explain(entry: &JourneyEntry, tenant: Option<&Tenant>) -> String {
     out.join("\n")
 }
 
+/// Under what is told of a journey; who clicked is not known.
+pub fn clicks(clicks: &[store::Click]) -> String {
+    let one = |c: &store::Click| {
+        let (times, last) = (c.times, at(c.last));
+        format!("\n  clicked     {}: {times} times, last {last}: {}", c.result, short(&c.url, 120))
+    };
+    clicks.iter().map(one).collect()
+}
+
 pub fn finding(finding: &verdict::Finding) -> Vec<String> {
     let points = if finding.points > 0 { format!(", {} points", finding.points) } else { String::new() };
     let mut out = vec![format!(
@@ -182,6 +191,10 @@ pub fn decision(decision: &Decision) -> Vec<String> {
     let done = Measure { verdict: decision.verdict, marks: decision.marks };
     let would = decision.would.map(|w| format!("; the policy is only watched, else it would have {}", w.would()));
     let mut out = vec![format!("  decision    {done} · {}{}", decision.category.as_str(), would.unwrap_or_default())];
+    out.extend(decision.redirect_to.iter().map(|to| format!("  redirected  to {}", safe(to))));
+    if !decision.notify.is_empty() {
+        out.push(format!("  notified    {}", safe(&decision.notify.join(", "))));
+    }
     out.extend(decision.reasons.iter().map(|r| format!("                · {}", safe(r))));
     let because = &decision.because;
     if !because.is_empty() {

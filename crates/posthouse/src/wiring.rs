@@ -73,6 +73,7 @@ pub fn gateway_settings(config: &Config) -> Result<gateway::Settings> {
         engines: config.engines.clone(),
         lists: config.lists.clone(),
         lists_dir: config.data_dir.join("lists"),
+        web: config.web.clone(),
     })
 }
 

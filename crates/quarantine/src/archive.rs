@@ -8,7 +8,7 @@ use mail_builder::MessageBuilder;
 use mail_builder::headers::text::Text;
 use std::io::{Cursor, Write};
 use store::{Held, StoreError};
-use tenant::{Secret, Tenant};
+use tenant::{NOTICE_SENDER, Secret, Tenant};
 use zip::write::SimpleFileOptions;
 use zip::{AesMode, CompressionMethod, ZipWriter};
 
@@ -93,7 +93,7 @@ fn letter(tenant: &Tenant, held: &Held, to: &str, packed: Vec<u8>) -> Result<Byt
     );
     let (domain, id) = (&tenant.connector_domain, uuid::Uuid::now_v7());
     let written = MessageBuilder::new()
-        .from(("Posthouse".to_owned(), format!("posthouse@{domain}")))
+        .from(("Posthouse".to_owned(), format!("{NOTICE_SENDER}@{domain}")))
         .to(to)
         .subject("Held message as an archive with a password")
         .message_id(format!("{id}@{domain}"))

@@ -5,6 +5,7 @@ use crate::limits;
 use crate::link::{Link, Wish, person};
 use crate::sanitise::escaped;
 use bytes::Bytes;
+use gateway::links::PublicUrl;
 use gateway::{Desk, GatewayError, expires};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use store::{Held, HeldFilter, HoldReason, Store};
-use tenant::{Category, Direction, Quarantine, Secret, Tenant};
+use tenant::{Category, Direction, NOTICE_SENDER, Quarantine, Secret, Tenant};
 
 /// What is held for one person since the last time.
 #[derive(Clone, Debug, Serialize)]
@@ -209,7 +210,7 @@ pub fn compose(digest: &Digest, tenant: &Tenant, secret: &Secret, public_url: Op
     }
     let domain = &tenant.connector_domain;
     let written = MessageBuilder::new()
-        .from(("Posthouse".to_owned(), format!("posthouse@{domain}")))
+        .from(("Posthouse".to_owned(), format!("{NOTICE_SENDER}@{domain}")))
         .to(digest.to.as_str())
         .subject(format!("{what} held for you"))
         .message_id(format!("{}@{domain}", uuid::Uuid::now_v7()))
@@ -258,9 +259,9 @@ fn slot(now: Timestamp, wish: &Quarantine) -> Option<Timestamp> {
 }
 
 /// Sends digests at the tenants' times, as long as it runs. After a pause one digest makes up for those that were due.
-pub async fn run(desk: Desk, public_url: Option<String>) {
+pub async fn run(desk: Desk, public_url: Option<PublicUrl>) {
     loop {
-        if let Err(e) = round(&desk, public_url.as_deref(), Timestamp::now()).await {
+        if let Err(e) = round(&desk, public_url.as_ref().map(PublicUrl::as_str), Timestamp::now()).await {
             tracing::error!(error = %e, "digests of held mail were not sent; it is tried again");
         }
         tokio::time::sleep(limits::DIGEST_LOOK).await;

@@ -121,7 +121,7 @@ async fn shown(desk: &Desk, text: &str) -> Result<String, Closed> {
         let link = if *wish == opened.link.wish { text.to_owned() } else { opened.with(desk, *wish) };
         let _ = write!(
             body,
-            "<form method=\"post\" action=\"/q/{}\"><p>{what} <button>{button}</button></p></form>",
+            "<form method=\"post\" action=\"{}\"><p>{what} <button>{button}</button></p></form>",
             escaped(&link)
         );
     }
@@ -134,7 +134,7 @@ async fn shown(desk: &Desk, text: &str) -> Result<String, Closed> {
         let look = opened.with(desk, Wish::Look);
         let _ = write!(
             body,
-            "<p><a href=\"/q/{}/message\">Show it with its layout</a>, still without links and remote pictures.</p>",
+            "<p><a href=\"{}/message\">Show it with its layout</a>, still without links and remote pictures.</p>",
             escaped(&look)
         );
     }

@@ -35,6 +35,8 @@ pub enum AlertKind {
     FailOpen,
     /// An outside scanner does not answer, or does again.
     Engine,
+    /// A policy wants somebody told of what was done with a message.
+    Policy,
     /// Sent by `posthouse alerts test`; never in the list.
     Test,
     Other,

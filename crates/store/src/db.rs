@@ -20,7 +20,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_alerts_end.sql"),
     include_str!("../migrations/0006_ledger.sql"),
     include_str!("../migrations/0007_contacts.sql"),
-    include_str!("../migrations/0008_quarantine.sql"),
+    include_str!("../migrations/0008_links.sql"),
+    include_str!("../migrations/0009_quarantine.sql"),
 ];
 
 /// The file of [`Store::prove_writable`]; no held message has such an id.

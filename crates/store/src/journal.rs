@@ -26,6 +26,8 @@ pub enum Outcome {
     Swallowed,
     /// Thrown away, since the tenant's policy asks for it.
     Deleted,
+    /// Microsoft has it again, for somebody else of the tenant.
+    Redirected,
 }
 
 impl std::fmt::Display for Outcome {
@@ -38,6 +40,7 @@ impl std::fmt::Display for Outcome {
             Outcome::Refused => "refused",
             Outcome::Swallowed => "probe arrived",
             Outcome::Deleted => "deleted",
+            Outcome::Redirected => "redirected",
         })
     }
 }
@@ -99,6 +102,9 @@ pub struct JourneyEntry {
     pub returned: Option<String>,
     /// Id of the held message, if one was stored.
     pub held: Option<String>,
+    /// Who got it instead of its recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirected_to: Option<String>,
     /// 1 = first time through us; more = a rule of the tenant is broken.
     pub visits: u32,
     /// Token of the probe that this message is.
@@ -127,6 +133,8 @@ pub struct Passage {
     /// Id of the held message, if one was stored.
     pub held: Option<String>,
     /// As in [`JourneyEntry`].
+    #[serde(default)]
+    pub redirected_to: Option<String>,
     pub visits: u32,
     pub probe: Option<String>,
 }
@@ -238,6 +246,7 @@ impl Store {
         let journeys = sqlx::query("DELETE FROM journeys WHERE started<$1").bind(before).execute(&self.quick).await?;
         let alerts = sqlx::query("DELETE FROM alerts WHERE last<$1").bind(before).execute(&self.quick).await?;
         self.forget_contacts(before).await?;
+        self.forget_links(before).await?;
         sqlx::query("DELETE FROM held_history WHERE at<$1").bind(before).execute(&self.quick).await?;
         sqlx::query("DELETE FROM notices WHERE alert NOT IN (SELECT id FROM alerts)").execute(&self.quick).await?;
         Ok(journeys.rows_affected() + alerts.rows_affected())
@@ -273,6 +282,29 @@ impl Store {
             });
         }
         Ok(all)
+    }
+
+    /// The next of a tenant's journeys since then, newest first, behind the one that was read last.
+    pub async fn journeys_since(
+        &self,
+        tenant: TenantId,
+        since: jiff::Timestamp,
+        behind: Option<&(jiff::Timestamp, String)>,
+    ) -> Result<Vec<JourneyEntry>> {
+        let rows = sqlx::query(
+            "SELECT id,json FROM journeys WHERE tenant=$1 AND started>=$2 AND ($3 IS NULL OR (started,id)<($3,$4))
+             ORDER BY started DESC, id DESC LIMIT $5",
+        )
+        .bind(tenant.to_string())
+        .bind(since.as_millisecond())
+        .bind(behind.map(|(at, _)| at.as_millisecond()))
+        .bind(behind.map(|(_, id)| id))
+        .bind(limits::JOURNEYS_READ)
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|r| from_json(&format!("journey {}", r.try_get::<String, _>("id")?), r.try_get("json")?))
+            .collect()
     }
 
     /// Newest first.

@@ -16,6 +16,7 @@ mod journal;
 mod key;
 mod ledger;
 pub mod limits;
+mod links;
 mod lock;
 mod notices;
 mod plans;
@@ -35,6 +36,7 @@ pub use directory_sync::{DirectoryPage, GroupChange, SyncKind, SyncState, Told, 
 pub use held::{Held, HeldFilter, HoldReason, NewHold};
 pub use journal::{Ended, EngineAnswer, JourneyEntry, JourneyFilter, Outcome, Passage, StepTime};
 pub use ledger::{Facts, HeldEvent, HeldStep, Kept};
+pub use links::Click;
 pub use lock::TenantLock;
 pub use notices::{Delivery, DeliveryState, Due, Notice, NoticeTarget, Tried};
 pub use plans::{Pause, Receipt};

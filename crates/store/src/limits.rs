@@ -32,3 +32,5 @@ pub const USER_ENTRIES_MAX: i64 = 500;
 /// Whoever uses a link is done within a minute, Exchange Online's answer included; a link whose user was killed meanwhile
 /// is good again after five.
 pub const LINK_CLAIM_MILLIS: i64 = 5 * 60 * 1000;
+/// Journeys that are read at once where all of some days are: some megabytes.
+pub const JOURNEYS_READ: i64 = 1_000;

@@ -16,11 +16,6 @@ pub struct StepRecord {
 }
 
 impl Store {
-    /// By it the rewritten links of a tenant are signed; the same as long as the key file is.
-    pub fn link_secret(&self, id: TenantId) -> tenant::Secret {
-        self.key.derived(&format!("links of tenant {id}"))
-    }
-
     pub async fn put_tenant(&self, tenant: &Tenant) -> Result<()> {
         let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
         self.write_tenant(&mut tx, tenant).await?;

@@ -84,6 +84,7 @@ fn journey(id: &str, sender: &str) -> JourneyEntry {
         reply: "250".into(),
         returned: None,
         held: None,
+        redirected_to: None,
         visits: 1,
         probe: None,
         newest_token: false,

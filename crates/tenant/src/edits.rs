@@ -1,6 +1,6 @@
 //! What a tenant wants changed in mail that passes (docs/edits.md); nothing unless it asks.
 
-use crate::HEADER_PREFIX;
+use crate::{HEADER_PREFIX, Links};
 use serde::{Deserialize, Serialize};
 
 /// What a banner says unless the tenant has words of its own.
@@ -45,8 +45,7 @@ pub struct Edits {
     pub former_wordings: Vec<String>,
     pub subject_tag: Option<String>,
     pub header: Option<HeaderField>,
-    /// Links become `<prefix>?u=…&s=…`.
-    pub rewrite_urls: Option<String>,
+    pub links: Links,
 }
 
 impl Edits {
@@ -70,6 +69,7 @@ impl Edits {
             self.former_wordings.push(used);
         }
         self.forget_oldest();
+        self.links.used |= before.links.used || before.links.rewrite || self.links.rewrite;
     }
 
     /// The same for the banners of rules that say something else from now on.
@@ -86,7 +86,7 @@ impl Edits {
 
     /// True when something that its sender may have signed is changed in mail from outside.
     pub fn change_content(&self) -> bool {
-        self.banner != BannerFor::Off || self.subject_tag.is_some() || self.rewrite_urls.is_some()
+        self.banner != BannerFor::Off || self.subject_tag.is_some() || self.links.rewrite
     }
 
     /// What cannot be asked for, in words.
@@ -108,11 +108,7 @@ impl Edits {
                 "a header is written `X-Name: value`, in ASCII, {FIELD_OCTETS_MAX} octets at most, and none of {HEADER_PREFIX}…"
             ));
         }
-        let prefix = self.rewrite_urls.as_deref().unwrap_or("https://x");
-        let is_address = prefix.strip_prefix("https://").is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/:%".contains(&b))
-        });
-        (!is_address).then(|| "links are rewritten to an address that begins with https:// and has no `?`".into())
+        self.links.wrong()
     }
 }
 
@@ -163,11 +159,7 @@ mod tests {
         assert!(said(|e| e.wording = Some("> quoted words that are long enough".into())).contains("quoting"));
         assert_eq!(said(|e| e.subject_tag = Some("[EXTERNAL]".into())), "right");
         assert!(said(|e| e.subject_tag = Some("a\r\nBcc: x".into())).contains("subject tag"));
-        assert_eq!(said(|e| e.rewrite_urls = Some("https://click.example/v1".into())), "right");
-        for wrong in ["http://click.example", "https://", "https://a/?x", "https://a\"b"] {
-            let edits = Edits { rewrite_urls: Some(wrong.into()), ..Edits::default() };
-            assert!(edits.wrong().is_some(), "{wrong}");
-        }
+        assert!(said(|e| e.links.days = 0).contains("1 to 365 days"));
         assert_eq!(HeaderField::parse("X-External: yes").unwrap().value, "yes");
         for wrong in
             ["X-External", "Subject: x", "X-Posthouse-Pass: x", "x-posthouse-id: 1", "X-A b: c", "X-A: ü", "X-: a"]

@@ -4,8 +4,10 @@
 //! The mark and the route token (docs/trust.md) are written and judged here and nowhere else.
 
 mod category;
+mod custom;
 mod edits;
 pub mod limits;
+mod links;
 mod lists;
 mod marks;
 mod policy;
@@ -14,12 +16,14 @@ mod rules;
 mod secret;
 
 pub use category::Category;
+pub use custom::{Custom, State, Weight, wrong_custom};
 pub use edits::{BannerFor, Edits, HeaderField, WORDING};
+pub use links::{AtClick, LINK_DAYS, LINK_DAYS_MAX, Links};
 pub use lists::{Entry, Listed, Lists, Pattern, Sender};
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
 pub use quarantine::{Quarantine, TimeOfDay};
-pub use rules::{Action, Actions, Kind, Level, Members, Rule, Rules, Wording, Wrong};
+pub use rules::{ALERT, Action, Actions, Kind, Level, Members, NOTICE_SENDER, Notify, Rule, Rules, Wording, Wrong};
 pub use secret::Secret;
 
 use serde::{Deserialize, Serialize};
@@ -142,6 +146,10 @@ impl Tenant {
             let is_below = |d: &String| domain.strip_suffix(d.as_str()).is_some_and(|rest| rest.ends_with('.'));
             self.domains.contains(&domain) || self.domains.iter().any(is_below)
         })
+    }
+    /// True of an address in one of this tenant's accepted domains.
+    pub fn is_own(&self, address: &str) -> bool {
+        address.rsplit_once('@').is_some_and(|(_, domain)| self.owns_domain(domain))
     }
     /// True when the domain is one of this tenant's accepted domains, compared without case.
     pub fn owns_domain(&self, domain: &str) -> bool {

@@ -8,6 +8,10 @@ pub const RULE_NAME_CHARS_MAX: usize = 60;
 pub const ASSIGNED_MAX: usize = 100;
 /// Groups that rules name: the members of each are kept in the gateway's memory.
 pub const RULE_GROUPS_MAX: usize = 50;
+/// Custom rules of one tenant, each of which looks at every message.
+pub const CUSTOM_RULES_MAX: usize = 50;
+/// Characters of what a custom rule says to people; it stands in tables.
+pub const CUSTOM_TEXT_CHARS_MAX: usize = 200;
 /// Entries of an allow or block list: each message is compared with every one, in about 50 µs for so many.
 pub const LIST_ENTRIES_MAX: usize = 5_000;
 /// Characters of an entry's note.

@@ -1,7 +1,7 @@
 //! What is done with what was found: a base policy, and in front of it rules for some people, of which the first that
 //! fits counts (docs/policy.md). The same value is written in a file of TOML and kept in the store.
 
-use crate::{Category, Direction, Edits, edits, limits};
+use crate::{Category, Custom, Direction, Edits, custom, edits, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -36,6 +36,10 @@ pub enum Action {
     BannerInfo,
     BannerCaution,
     BannerDanger,
+    /// The attachments in which it was found are taken out; held where that cannot be.
+    Strip,
+    /// Somebody else of the tenant gets it instead.
+    Redirect,
     Hold,
     /// Refused for good; Exchange Online tells the sender. Outgoing mail only.
     Reject,
@@ -56,15 +60,33 @@ pub enum Level {
 
 pub type Actions = BTreeMap<Kind, Action>;
 
+/// By rows of the table: mail addresses, or [`ALERT`].
+pub type Notify = BTreeMap<Kind, String>;
+
+/// Below the connector's domain: who writes notices.
+pub const NOTICE_SENDER: &str = "notice";
+
+/// In the place of an address: the alerts of the operator.
+pub const ALERT: &str = "alert";
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
     /// Nothing is done; what would have been done is written down.
     pub monitor_only: bool,
+    /// Where `redirect` leads to: an address of the tenant's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_to: Option<String>,
     /// What no rule says; what is not said here either is [`Kind::usual`].
     pub base: Actions,
     pub wording: Wording,
+    /// Who hears of what was done.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notify: Notify,
     pub rule: Vec<Rule>,
+    /// The tenant's own rules of what to find.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub custom: Vec<Custom>,
 }
 
 /// Other actions for some people.
@@ -85,9 +107,13 @@ pub struct Rule {
     pub domains: Vec<String>,
     #[serde(default)]
     pub monitor_only: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_to: Option<String>,
     /// What is not said here, the base policy says.
     #[serde(default)]
     pub actions: Actions,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notify: Notify,
 }
 
 /// What tags and banners say, where not the usual words.
@@ -187,6 +213,8 @@ impl Action {
             Action::BannerInfo => "banner_info",
             Action::BannerCaution => "banner_caution",
             Action::BannerDanger => "banner_danger",
+            Action::Strip => "strip",
+            Action::Redirect => "redirect",
             Action::Hold => "hold",
             Action::Reject => "reject",
             Action::Delete => "delete",
@@ -287,6 +315,34 @@ impl Rules {
         said.copied().unwrap_or_else(|| kind.usual())
     }
 
+    /// Where this rule's `redirect` leads to.
+    pub fn redirect_to<'a>(&'a self, rule: Option<&'a Rule>) -> Option<&'a str> {
+        rule.and_then(|r| r.redirect_to.as_deref()).or(self.redirect_to.as_deref())
+    }
+
+    /// Who hears of what this row of the table did.
+    pub fn notified<'a>(&'a self, rule: Option<&'a Rule>, kind: Kind) -> Option<&'a str> {
+        rule.and_then(|r| r.notify.get(&kind)).or_else(|| self.notify.get(&kind)).map(String::as_str)
+    }
+
+    /// Addresses that have to be the tenant's own, each with its place: mail is redirected to them, or they are notified.
+    pub fn own_addresses(&self) -> Vec<(Vec<String>, String)> {
+        let mut all = Vec::new();
+        let mut add = |at: &[&str], to: Option<&String>, notify: &Notify| {
+            let place = |key: &[&str]| [at, key].concat().iter().map(|k| (*k).to_owned()).collect::<Vec<String>>();
+            let told = notify.iter().filter(|(_, who)| *who != ALERT);
+            to.map(|to| (place(&["redirect_to"]), to.clone()))
+                .into_iter()
+                .chain(told.map(|(kind, who)| (place(&["notify", kind.as_str()]), who.clone())))
+                .for_each(|one| all.push(one));
+        };
+        add(&[], self.redirect_to.as_ref(), &self.notify);
+        for (n, rule) in self.rule.iter().enumerate() {
+            add(&["rule", &n.to_string()], rule.redirect_to.as_ref(), &rule.notify);
+        }
+        all
+    }
+
     /// Mail addresses of the groups that rules name, each once.
     pub fn groups(&self) -> Vec<String> {
         let mut all: Vec<String> = self.rule.iter().flat_map(|r| &r.groups).cloned().collect();
@@ -300,6 +356,8 @@ impl Rules {
         let mut all = Complaints::default();
         all.of_actions(&["base"], &self.base, None);
         all.of_wording(&self.wording);
+        all.of_ways(&[], &self.base, self.redirect_to.as_deref(), self.redirect_to.as_deref(), &self.notify);
+        custom::complain(&self.custom, &mut all);
         if self.rule.len() > limits::RULES_MAX {
             all.say(&["rule"], format!("a policy has at most {} rules", limits::RULES_MAX));
         }
@@ -323,16 +381,18 @@ impl Rules {
             }
             all.of_people(rule, &at);
             all.of_actions(&at("actions"), &rule.actions, Some(rule));
+            let to = self.redirect_to(Some(rule));
+            all.of_ways(&["rule", &place], &rule.actions, rule.redirect_to.as_deref(), to, &rule.notify);
         }
         all.0
     }
 }
 
 #[derive(Default)]
-struct Complaints(Vec<Wrong>);
+pub(crate) struct Complaints(Vec<Wrong>);
 
 impl Complaints {
-    fn say(&mut self, at: &[&str], why: String) {
+    pub(crate) fn say(&mut self, at: &[&str], why: String) {
         self.0.push(Wrong { at: at.iter().map(|k| (*k).to_owned()).collect(), why });
     }
 
@@ -340,8 +400,11 @@ impl Complaints {
         let outbound = rule.is_some_and(|r| r.direction == Some(Direction::Outbound));
         for (kind, action) in actions {
             let why = match (kind, action) {
-                (Kind::Malware, a) if !matches!(a, Action::Hold | Action::Reject | Action::Delete) => {
-                    "malware is held, rejected or deleted; it never passes"
+                (Kind::Malware, a) if !matches!(a, Action::Strip | Action::Hold | Action::Reject | Action::Delete) => {
+                    "malware is held, stripped, rejected or deleted; it never passes"
+                }
+                (Kind::BlockedSender, Action::Strip) => {
+                    "of a blocked sender nothing was found in attachments; hold or delete it"
                 }
                 (k, Action::FollowSender) if *k != Kind::AuthenticationFailure => {
                     "only authentication_failure can follow the sender's policy"
@@ -349,12 +412,28 @@ impl Complaints {
                 (k, Action::Reject) if *k != Kind::DataLoss && !outbound => {
                     "only outgoing mail is rejected: say it in a rule with direction = \"outbound\". Mail from outside was taken by Microsoft already; hold it"
                 }
-                (k, a) if a.is_mark() && (outbound || *k == Kind::DataLoss) => {
-                    "outgoing mail is neither tagged nor given a banner; deliver, hold, reject or delete it"
+                (k, a) if (a.is_mark() || *a == Action::Strip) && (outbound || *k == Kind::DataLoss) => {
+                    "outgoing mail is neither tagged nor given a banner nor stripped; deliver, hold, redirect, reject or delete it"
                 }
                 _ => continue,
             };
             self.say(&[at, &[kind.as_str()]].concat(), why.into());
+        }
+    }
+
+    /// Where mail is redirected to, and who hears of what.
+    fn of_ways(&mut self, at: &[&str], actions: &Actions, own: Option<&str>, to: Option<&str>, notify: &Notify) {
+        if let Some(wrong) = own.filter(|a| !is_address(a)) {
+            self.say(&[at, &["redirect_to"]].concat(), format!("\"{wrong}\" is no mail address"));
+        }
+        let key = if at.is_empty() { "base" } else { "actions" };
+        for (kind, _) in actions.iter().filter(|(_, a)| **a == Action::Redirect && to.is_none()) {
+            let why = "where to? Say `redirect_to = \"somebody@your.domain\"`".to_owned();
+            self.say(&[at, &[key, kind.as_str()]].concat(), why);
+        }
+        for (kind, who) in notify.iter().filter(|(_, who)| *who != ALERT && !is_address(who)) {
+            let why = format!("\"{who}\" is neither a mail address nor \"{ALERT}\"");
+            self.say(&[at, &["notify", kind.as_str()]].concat(), why);
         }
     }
 
@@ -459,6 +538,27 @@ mod tests {
                 {"name": "all", "direction": "outbound", "actions": {"spam": "banner_info", "phishing": "reject"}},
             ],
         })));
+    }
+
+    #[test]
+    fn other_ways_and_own_rules_that_cannot_be_asked_for() {
+        let said = |json: serde_json::Value| {
+            let all = rules(json).wrong();
+            all.iter().map(|w| format!("{}: {}\n", w.at.join("."), w.why)).collect::<String>()
+        };
+        let custom = serde_json::json!({"name": "a", "when": "true", "category": "spam", "reason": "so"});
+        insta::assert_snapshot!(said(serde_json::json!({
+            "redirect_to": "nobody",
+            "base": {"malware": "redirect", "blocked_sender": "strip", "data_loss": "strip", "spam": "redirect"},
+            "notify": {"spam": "soc", "phishing": "alert", "malware": "soc@contoso.example"},
+            "rule": [{"name": "out", "direction": "outbound", "actions": {"phishing": "strip"}, "notify": {"spam": "x"}}],
+            "custom": [
+                custom,
+                {"name": "a\nb", "when": "", "category": "clean", "reason": "as it is", "points": 100},
+                {"name": "a", "when": "", "category": "phishing", "severity": "malicious", "reason": "as it is", "points": 1},
+            ],
+        })));
+        assert!(said(serde_json::json!({"base": {"spam": "redirect"}})).contains("where to?"));
     }
 
     #[test]

@@ -95,8 +95,14 @@ fn otherwise(case: &Case<'_>, weighed: &Weighed<'_>, findings: &[&Finding]) -> V
         let other = differs(as_if(case.standing, None, findings));
         all.extend(other.map(|would| format!("without the rule \"{}\" it would have {would}", rule.name)));
     }
-    if weighed.spared {
-        all.push("it would have been deleted, had everybody who receives it a rule that deletes it".into());
+    match weighed.spared {
+        Some(Verdict::Redirect) => {
+            all.push(
+                "it would have been redirected, had everybody who receives it a rule that redirects it there".into(),
+            );
+        }
+        Some(_) => all.push("it would have been deleted, had everybody who receives it a rule that deletes it".into()),
+        None => {}
     }
     if is.verdict == Verdict::Pass && !is.marks.is_none() {
         all.extend(more_points(weighed));
@@ -165,15 +171,20 @@ impl Measure {
     /// What follows “it would have”.
     pub fn would(self) -> String {
         let marks = self.marks;
-        match (self.verdict, marks.tag, marks.banner) {
-            (Verdict::Hold, ..) => "been held".into(),
-            (Verdict::Reject, ..) => "been rejected".into(),
-            (Verdict::Delete, ..) => "been deleted".into(),
-            (Verdict::Pass, false, None) => "passed".into(),
-            (Verdict::Pass, true, None) => "passed with a tag".into(),
-            (Verdict::Pass, false, Some(level)) => format!("passed with a banner ({})", level.as_str()),
-            (Verdict::Pass, true, Some(level)) => format!("passed with a tag and a banner ({})", level.as_str()),
-        }
+        let of_marks = [
+            marks.strip.then(|| "its attachments stripped".to_owned()),
+            marks.tag.then(|| "a tag".to_owned()),
+            marks.banner.map(|level| format!("a banner ({})", level.as_str())),
+        ];
+        let of_marks: Vec<String> = of_marks.into_iter().flatten().collect();
+        let done = match self.verdict {
+            Verdict::Hold => "been held",
+            Verdict::Reject => "been rejected",
+            Verdict::Delete => "been deleted",
+            Verdict::Redirect => "been redirected",
+            Verdict::Pass => "passed",
+        };
+        if of_marks.is_empty() { done.into() } else { format!("{done} with {}", of_marks.join(" and ")) }
     }
 }
 

@@ -154,7 +154,7 @@ fn extent(words: &[&str], at: usize, count: usize) -> Extent {
         Extent::Whole
     } else if before.iter().chain(after).all(is_rank) {
         Extent::Ranked
-    } else if speaks_for && after.iter().all(is_rank) {
+    } else if (speaks_for && after.iter().all(is_rank)) || (before.is_empty() && after.first() == Some(&"via")) {
         Extent::Behalf
     } else {
         Extent::Part
@@ -185,6 +185,7 @@ mod tests {
             ("TrustWallet APP", "Trust Wallet Ranked"),
             ("Metamask.io", "MetaMask Whole"),
             ("John from Ledger", "Ledger Behalf"),
+            ("DocuSign via Carla Roth", "DocuSign Behalf"),
             ("Мicrоsоft account team", "Microsoft Ranked"),
             ("Selling on Amazon for beginners", "Amazon Part"),
             ("Bradesco S.A-8456", "Bradesco Ranked"),

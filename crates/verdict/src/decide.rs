@@ -2,7 +2,7 @@
 
 use crate::because::{Because, because};
 use crate::finding::{HOLD_POINTS, SUSPECT_IMPERSONATION_POINTS, SUSPECT_POINTS};
-use crate::{Category, Finding, Severity, Who};
+use crate::{Category, Finding, Severity, Who, tally};
 use serde::{Deserialize, Serialize};
 use tenant::{Action, Direction, Entry, Kind, Level, Listed, Policy, Rule};
 
@@ -12,6 +12,8 @@ use tenant::{Action, Direction, Entry, Kind, Level, Listed, Policy, Rule};
 pub enum Verdict {
     /// It goes back to Microsoft.
     Pass,
+    /// It goes back to Microsoft, for somebody else of the tenant.
+    Redirect,
     /// It waits here until a person decides.
     Hold,
     /// Its sender is told that it is not sent. Outbound only.
@@ -24,6 +26,9 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Marks {
+    /// Attachments in which something was found are taken out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strip: bool,
     pub tag: bool,
     pub banner: Option<Level>,
 }
@@ -44,6 +49,15 @@ pub struct Decision {
     /// What would have been done, were the policy not there to be watched only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would: Option<Measure>,
+    /// Who gets it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_to: Option<String>,
+    /// Who hears of it: addresses, or [`tenant::ALERT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
+    /// What has to be taken out for it to pass.
+    #[serde(skip)]
+    pub strip: Vec<Finding>,
     /// What the message is: the most pressing of what led to the decision.
     #[serde(default = "unnamed")]
     pub category: Category,
@@ -66,6 +80,7 @@ impl Marks {
         *self == Marks::default()
     }
     fn put(&mut self, action: Action) {
+        self.strip |= action == Action::Strip;
         self.tag |= action == Action::Tag;
         self.banner = self.banner.max(action.level());
     }
@@ -85,14 +100,24 @@ impl Decision {
             verdict: Verdict::Pass,
             marks: Marks::default(),
             would: None,
+            redirect_to: None,
+            notify: Vec::new(),
+            strip: Vec::new(),
             category: Category::Clean,
             reasons,
             because,
         }
     }
+
+    /// What was asked for cannot be done, and this is why: held instead.
+    pub fn hold_instead(&mut self, why: String) {
+        (self.verdict, self.marks, self.redirect_to) = (Verdict::Hold, Marks::default(), None);
+        self.strip.clear();
+        self.because.otherwise.push(why);
+    }
 }
 
-/// Where recipients' rules differ, the strictest counts; what only some of them want deleted is held.
+/// Where recipients' rules differ, the strictest counts; what only some of them want deleted or redirected is held.
 pub fn decide(findings: &[Finding], policy: &Policy, who: &Who<'_>) -> Decision {
     let case = Case { policy, who, standing: Standing::of(policy, who), only_note: &policy.only_note };
     if findings.is_empty() && !matches!(case.standing, Standing::Blocked(_) | Standing::BlockedByRecipient(_)) {
@@ -100,9 +125,13 @@ pub fn decide(findings: &[Finding], policy: &Policy, who: &Who<'_>) -> Decision 
     }
     let all: Vec<&Finding> = findings.iter().collect();
     let mut weighed: Vec<Weighed<'_>> = rules(policy, who).into_iter().map(|rule| weigh(&case, rule, &all)).collect();
-    let some_keep_it = weighed.iter().any(|w| w.measure.verdict != Verdict::Delete);
-    for one in weighed.iter_mut().filter(|w| some_keep_it && w.measure.verdict == Verdict::Delete) {
-        (one.measure.verdict, one.spared) = (Verdict::Hold, true);
+    let ways: Vec<_> = weighed.iter().map(|w| (w.measure.verdict, w.redirect_to)).collect();
+    for one in &mut weighed {
+        let is_for_all = ways.iter().all(|way| *way == (one.measure.verdict, one.redirect_to));
+        if matches!(one.measure.verdict, Verdict::Delete | Verdict::Redirect) && !is_for_all {
+            one.spared = Some(one.measure.verdict);
+            one.measure = Measure { verdict: Verdict::Hold, marks: Marks::default() };
+        }
     }
     let strictest = weighed.into_iter().reduce(|a, b| if b.done() > a.done() { b } else { a });
     let Some(weighed) = strictest else { return Decision::pass(Vec::new()) };
@@ -111,6 +140,9 @@ pub fn decide(findings: &[Finding], policy: &Policy, who: &Who<'_>) -> Decision 
         verdict: done.verdict,
         marks: done.marks,
         would: (weighed.monitored && !weighed.measure.is_nothing()).then_some(weighed.measure),
+        redirect_to: weighed.redirect_to.filter(|_| done.verdict == Verdict::Redirect).map(str::to_owned),
+        notify: if weighed.monitored { Vec::new() } else { weighed.notified(policy) },
+        strip: if done.marks.strip { weighed.strip.iter().map(|f| (*f).clone()).collect() } else { Vec::new() },
         category: weighed.category,
         reasons: weighed.reasons(&case),
         because: because(&case, &weighed, &all),
@@ -171,8 +203,11 @@ pub(crate) struct Weighed<'a> {
     pub rule: Option<&'a Rule>,
     pub measure: Measure,
     pub monitored: bool,
-    /// Held instead of deleted, for others' sake.
-    pub spared: bool,
+    /// Held instead of this, for others' sake.
+    pub spared: Option<Verdict>,
+    pub redirect_to: Option<&'a str>,
+    /// What rows of the policy want taken out.
+    pub strip: Vec<&'a Finding>,
     pub category: Category,
     /// The rows of the policy that fired.
     pub fired: Vec<(Kind, Action)>,
@@ -185,6 +220,17 @@ impl Weighed<'_> {
     fn done(&self) -> (Measure, Measure) {
         let nothing = Measure { verdict: Verdict::Pass, marks: Marks::default() };
         (if self.monitored { nothing } else { self.measure }, self.measure)
+    }
+
+    /// Each once.
+    fn notified(&self, policy: &Policy) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for who in self.fired.iter().filter_map(|(kind, _)| policy.rules.notified(self.rule, *kind)) {
+            if !all.iter().any(|known| known == who) {
+                all.push(who.to_owned());
+            }
+        }
+        all
     }
 
     fn reasons(&self, case: &Case<'_>) -> Vec<String> {
@@ -237,7 +283,7 @@ fn counted<'a>(case: &Case<'a>, rule: Option<&Rule>, findings: &[&'a Finding]) -
 }
 
 fn sum(findings: &[&Finding]) -> u32 {
-    findings.iter().map(|f| f.points).fold(0, u32::saturating_add)
+    tally::together(findings.iter().copied())
 }
 
 pub(crate) fn weigh<'a>(case: &Case<'a>, rule: Option<&'a Rule>, findings: &[&'a Finding]) -> Weighed<'a> {
@@ -247,7 +293,9 @@ pub(crate) fn weigh<'a>(case: &Case<'a>, rule: Option<&'a Rule>, findings: &[&'a
         rule,
         measure: Measure { verdict: Verdict::Pass, marks: Marks::default() },
         monitored: rules.monitor_only || rule.is_some_and(|r| r.monitor_only),
-        spared: false,
+        spared: None,
+        redirect_to: rules.redirect_to(rule),
+        strip: Vec::new(),
         category: Category::Clean,
         fired: Vec::new(),
         led: Vec::new(),
@@ -284,20 +332,41 @@ impl<'a> Weighed<'a> {
             (Action::Hold | Action::FollowSender, _) | (Action::Reject, Direction::Inbound) => Verdict::Hold,
             (Action::Reject, Direction::Outbound) => Verdict::Reject,
             (Action::Delete, _) => Verdict::Delete,
+            (Action::Redirect, _) if self.redirect_to.is_some() => Verdict::Redirect,
+            // to nobody, or out of mail that leaves: not what was asked for, and it must not pass
+            (Action::Redirect, _) | (Action::Strip, Direction::Outbound) => Verdict::Hold,
             (Action::Deliver, _) => return,
             // mail that leaves gets no marks
             (_, Direction::Outbound) => return,
-            (Action::Tag | Action::BannerInfo | Action::BannerCaution | Action::BannerDanger, _) => Verdict::Pass,
+            (Action::Strip | Action::Tag | Action::BannerInfo | Action::BannerCaution | Action::BannerDanger, _) => {
+                Verdict::Pass
+            }
         };
+        let of_it = led.iter().filter(|f| f.category == category || kind == Kind::Suspected);
         if verdict == Verdict::Pass {
             self.measure.marks.put(action);
             self.fired.push((kind, action));
             self.category = if self.category == Category::Clean { category } else { self.category.min(category) };
-            self.led.extend(led.iter().filter(|f| f.category == category || kind == Kind::Suspected));
+            if action == Action::Strip {
+                self.strip.extend(of_it.clone());
+            }
+            self.led.extend(of_it);
             return;
         }
-        self.measure = Measure { verdict, marks: Marks::default() };
-        (self.category, self.fired, self.led) = (category, vec![(kind, action)], led.to_vec());
+        // who gets it instead gets it without what is to be taken out
+        let strip = verdict == Verdict::Redirect && self.measure.marks.strip;
+        self.measure = Measure { verdict, marks: Marks { strip, ..Marks::default() } };
+        if strip {
+            self.fired.retain(|(_, a)| *a == Action::Strip);
+            self.led = self.strip.clone();
+            self.category = self.category.min(category);
+        } else {
+            self.fired.clear();
+            self.led.clear();
+            self.category = category;
+        }
+        self.fired.push((kind, action));
+        self.led.extend(led);
     }
 }
 

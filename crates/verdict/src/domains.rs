@@ -52,6 +52,29 @@ pub fn is_host_name(domain: &str) -> bool {
     domain.len() <= 253 && domain.split('.').all(label) && exists
 }
 
+/// Letters of changing case that are neither words (`TurboTax`) nor a number in another guise: `hVuukorHxTNDkRC`.
+pub fn is_random_name(local: &str) -> bool {
+    if !(RANDOM_NAME_MIN..=64).contains(&local.len()) || !local.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return false;
+    }
+    let mut words: Vec<&str> = Vec::new();
+    let mut start = 0;
+    let bytes = local.as_bytes();
+    for at in 1..bytes.len() {
+        if bytes[at].is_ascii_uppercase() && !bytes[at - 1].is_ascii_uppercase() {
+            words.push(&local[start..at]);
+            start = at;
+        }
+    }
+    words.push(&local[start..]);
+    let vowels = |w: &&&str| w.len() > 1 && w.bytes().any(|b| b"aeiouyAEIOUY".contains(&b));
+    let read = words.iter().filter(vowels).count();
+    words.len() >= 3 && words.len() - read >= 2 && words.len() - read >= read
+}
+
+/// Shorter ones are initials.
+const RANDOM_NAME_MIN: usize = 6;
+
 /// A label that nobody would choose to be remembered: letters and digits by turns, or no vowel at all.
 pub fn is_random(label: &str) -> bool {
     if label.len() < 7 || label.starts_with("xn--") {

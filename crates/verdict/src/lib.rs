@@ -6,7 +6,9 @@
 pub mod because;
 pub mod brands;
 pub mod classifier;
+pub mod click;
 pub mod content;
+pub mod custom;
 pub mod decide;
 pub mod detectors;
 pub mod domains;
@@ -18,11 +20,14 @@ pub mod look_alike;
 mod saved;
 pub mod sender;
 mod stated;
+pub mod strip;
+pub mod tally;
 mod who;
 pub mod wording;
 
 pub use because::Because;
 pub use content::Content;
+pub use custom::CustomRules;
 pub use decide::{Decision, Marks, Measure, Verdict, decide, points};
 pub use detectors::inspect;
 pub use evidence::{AuthResult, Evidence, Fact, FirstPass, History, Proofs, SenderPolicy};

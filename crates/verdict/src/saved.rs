@@ -1,11 +1,14 @@
 //! A message that lies in a file, judged as if it came in now: who brought it from where stands in its own header.
 
-use crate::{Content, Decision, Evidence, Finding, History, Proofs, Who, decide, detectors};
+use crate::custom::Facts;
+use crate::strip::{self, Stripped};
+use crate::{Content, CustomRules, Decision, Evidence, Finding, History, Proofs, Who, decide, detectors};
 use bytes::Bytes;
 use mail::{Envelope, Message};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use tenant::{Direction, Members, Policy, Sender};
+use std::sync::Arc;
+use tenant::{Direction, Members, Policy, Rules, Sender};
 
 /// A saved message.
 #[derive(Clone, Debug)]
@@ -28,6 +31,16 @@ pub struct Ground {
     pub people: HashMap<String, String>,
     /// Of the groups that the policy names.
     pub members: Members,
+    /// The policy's own rules, compiled.
+    pub custom: Arc<CustomRules>,
+}
+
+impl Ground {
+    /// Other rules from now on, the tenant's own among them.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.custom = Arc::new(CustomRules::of(&rules.custom).0);
+        self.policy.rules = rules;
+    }
 }
 
 impl Saved {
@@ -53,7 +66,9 @@ impl Saved {
     /// What today's detectors see in it, and what the policy makes of that at so many seconds since 1970.
     pub fn judge(&self, ground: &Ground, now: i64) -> (Vec<Finding>, Decision) {
         let own = if ground.domains.is_empty() { self.recipient_domains() } else { ground.domains.clone() };
-        let findings = self.findings(&own, &ground.people);
+        let (mut findings, facts) =
+            self.looked(&own, &ground.people, |evidence| (detectors::inspect(evidence), ground.custom.facts(evidence)));
+        findings.extend(ground.custom.look(facts, &findings));
         let from = self.message.from_address().unwrap_or_default();
         let who = Who {
             direction: self.direction,
@@ -64,15 +79,48 @@ impl Saved {
             members: Some(&ground.members),
             now,
         };
-        let decision = decide(&findings, &ground.policy, &who);
+        let mut decision = decide(&findings, &ground.policy, &who);
+        if decision.marks.strip
+            && let Err(why) = self.may_strip(&own, &decision.strip)
+        {
+            decision.hold_instead(format!("its attachments were to be taken out, which cannot be: {why}"));
+        }
         (findings, decision)
     }
 
     /// What today's detectors see in it.
     pub fn findings(&self, own_domains: &[String], people: &HashMap<String, String>) -> Vec<Finding> {
+        self.looked(own_domains, people, detectors::inspect)
+    }
+
+    /// Which attachments have to go where these findings are to be stripped.
+    pub fn strip(&self, own_domains: &[String], findings: &[Finding]) -> Result<Vec<Stripped>, String> {
+        self.looked(own_domains, &HashMap::new(), |evidence| strip::strip(evidence, findings))
+    }
+
+    fn may_strip(&self, own_domains: &[String], findings: &[Finding]) -> Result<(), String> {
+        let stripped = self.strip(own_domains, findings)?;
+        let all: Vec<mail::Replacement> = stripped
+            .iter()
+            .map(|s| mail::Replacement { part: s.place, text: String::new(), file_name: String::new() })
+            .collect();
+        mail::may_replace(self.message.raw(), &all).map_err(|refusal| refusal.to_string())
+    }
+
+    /// What these rules look at of it.
+    pub fn facts(&self, custom: &CustomRules, own_domains: &[String]) -> Facts {
+        self.looked(own_domains, &HashMap::new(), |evidence| custom.facts(evidence))
+    }
+
+    fn looked<R>(
+        &self,
+        own_domains: &[String],
+        people: &HashMap<String, String>,
+        look: impl FnOnce(&Evidence<'_>) -> R,
+    ) -> R {
         let sender = crate::Sender::of(&self.message, &self.envelope, &self.proofs);
         self.message.with_parts(|parts| {
-            detectors::inspect(&Evidence {
+            look(&Evidence {
                 direction: self.direction,
                 envelope: &self.envelope,
                 message: &self.message,

@@ -17,7 +17,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    fn of(address: &Address) -> Mailbox {
+    pub(crate) fn of(address: &Address) -> Mailbox {
         let bare = address.address.trim();
         let domain = bare.rsplit_once('@').map(|(_, d)| d.trim().trim_end_matches('.')).unwrap_or_default();
         let domain = match domain.is_ascii() {

@@ -199,6 +199,10 @@ fn both(standing: &Standing, traced: Option<&Traced>, circle: &Circle<'_>) -> Fo
         return Found::MissingHere(Why::Gone);
     }
     let Some(traced) = traced else { return Found::MissingThere(Why::NotTraced) };
+    // one pass for whom it was, another for who got it: which of them the trace writes under whom, it does not say
+    if state == FinalState::Redirected {
+        return Found::Right(state, None);
+    }
     let passes = traced.passes();
     let came_in = if standing.returns > 0 { standing.copies } else { 1 };
     let expected = came_in + standing.returns;

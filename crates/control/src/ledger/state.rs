@@ -18,6 +18,8 @@ pub enum FinalState {
     /// A probe that arrived; it goes nowhere.
     Swallowed,
     HandedBack,
+    /// Handed back for somebody else of the tenant, by the policy.
+    Redirected,
     /// Held, then handed back.
     Released,
     Held,
@@ -40,6 +42,7 @@ impl fmt::Display for FinalState {
         f.write_str(match self {
             FinalState::Swallowed => "probe arrived",
             FinalState::HandedBack => "handed back",
+            FinalState::Redirected => "redirected",
             FinalState::Released => "released",
             FinalState::Held => "held",
             FinalState::Gone => "gone",
@@ -93,6 +96,8 @@ pub(crate) type Key = (String, String);
 struct Gathered<'f> {
     recipient: &'f str,
     passages: Vec<&'f Passage>,
+    /// Meant for others, and led to this one.
+    led_here: Vec<&'f Passage>,
     kept: Vec<&'f Kept>,
     history: Vec<&'f HeldEvent>,
 }
@@ -102,6 +107,10 @@ pub(crate) fn standings(facts: &Facts, people: &People<'_>) -> BTreeMap<Key, Sta
     let mut all: BTreeMap<Key, Gathered<'_>> = BTreeMap::new();
     for passage in &facts.passages {
         each(&mut all, people, passage.message_id.as_deref(), &passage.recipients, |g| g.passages.push(passage));
+    }
+    for passage in &facts.passages {
+        let to = passage.redirected_to.as_slice();
+        each(&mut all, people, passage.message_id.as_deref(), to, |g| g.led_here.push(passage));
     }
     for kept in &facts.kept {
         each(&mut all, people, kept.message_id.as_deref(), &kept.recipients, |g| g.kept.push(kept));
@@ -141,6 +150,7 @@ enum End {
     Deferred,
     Swallowed,
     Deleted,
+    Redirected,
 }
 
 impl Gathered<'_> {
@@ -152,7 +162,7 @@ impl Gathered<'_> {
         // the second visit of a loop is a return, and no message of its own
         let copies: BTreeSet<_> =
             ends.iter().filter(|(p, e)| *e == End::Back && p.visits <= 1).map(|(p, _)| copy(p)).collect();
-        let first = self.passages.first();
+        let first = self.passages.first().or(self.led_here.first());
         Standing {
             state: self.state(&ends, released, stepped(HeldStep::Deleted), stepped(HeldStep::Expired)),
             conflicts: self.conflicts(&ends, released),
@@ -170,13 +180,14 @@ impl Gathered<'_> {
             settled: ends.iter().filter(|(p, e)| *e != End::Deferred && p.visits <= 1).count() as u64,
             waits: ends.last().is_some_and(|(_, e)| *e == End::Deferred),
             signs: self.signs(),
-            journeys: self.passages.iter().map(|p| p.id.clone()).collect(),
+            journeys: self.passages.iter().chain(&self.led_here).map(|p| p.id.clone()).collect(),
         }
     }
 
     fn signs(&self) -> Vec<Timestamp> {
         let held = self.kept.iter().map(|k| k.at).chain(self.history.iter().map(|e| e.at));
-        let mut signs: Vec<Timestamp> = self.passages.iter().map(|p| p.started).chain(held).collect();
+        let mut signs: Vec<Timestamp> =
+            self.passages.iter().chain(&self.led_here).map(|p| p.started).chain(held).collect();
         signs.sort_unstable();
         signs
     }
@@ -193,6 +204,7 @@ impl Gathered<'_> {
             Outcome::Deferred => End::Deferred,
             Outcome::Swallowed => End::Swallowed,
             Outcome::Deleted => End::Deleted,
+            Outcome::Redirected => End::Redirected,
         }
     }
 
@@ -208,6 +220,8 @@ impl Gathered<'_> {
             FinalState::Swallowed
         } else if any(End::Back) {
             FinalState::HandedBack
+        } else if any(End::Redirected) || !self.led_here.is_empty() {
+            FinalState::Redirected
         } else if released > 0 {
             FinalState::Released
         } else if !self.kept.is_empty() {

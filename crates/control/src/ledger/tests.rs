@@ -35,6 +35,7 @@ fn told(name: &'static str) -> Told {
 impl Told {
     fn journey(mut self, minute: i64, outcome: Outcome, to: &[&str]) -> Told {
         self.facts.passages.push(Passage {
+            redirected_to: None,
             id: format!("j{minute}"),
             direction: Some(Direction::Inbound),
             started: at(minute),
@@ -47,6 +48,11 @@ impl Told {
             visits: 1,
             probe: None,
         });
+        self
+    }
+    fn redirected(mut self, minute: i64, from: &[&str], to: &str) -> Told {
+        self = self.journey(minute, Outcome::Redirected, from);
+        self.facts.passages.last_mut().unwrap().redirected_to = Some(to.into());
         self
     }
     fn back(self, minute: i64) -> Told {
@@ -104,6 +110,10 @@ impl Told {
             status: status.into(),
             from_ip: ip.parse().ok(),
         });
+        self
+    }
+    fn from(mut self, sender: &str) -> Told {
+        self.rows.last_mut().unwrap().sender = sender.into();
         self
     }
     fn came(self, minute: i64, status: &str) -> Told {
@@ -201,6 +211,9 @@ fn situations() -> Vec<Told> {
         fork("one recipient handed back, the other held").kept(&[ANNA]),
         fork("one handed back, the other released later").step(60, S::Released).returned(60, "Delivered"),
         seen("a probe that arrived").journey(0, O::Swallowed, &[ANNA]).probe(),
+        told("a notice of ours in the trace alone")
+            .line_of(0, ANNA, "Delivered", "203.0.113.5")
+            .from("notice@contoso.connect.example"),
         told("a probe in the trace alone").line_of(0, "probe-x@connect.example", "Delivered", ""),
         seen("two messages under one Message-ID")
             .came(1, "Delivered")
@@ -256,6 +269,12 @@ fn situations() -> Vec<Told> {
             .returned(5, "Delivered"),
         seen("Microsoft took it, and it disappeared").back(0),
         seen("released, and it disappeared").held(0).step(9, S::Released),
+        seen("redirected to somebody else").redirected(0, &[ANNA], BEN).line_of(0, BEN, "Delivered", "203.0.113.5"),
+        seen("redirected among its recipients")
+            .line_of(0, BEN, "Delivered", "198.51.100.7")
+            .redirected(0, &[ANNA, BEN], BEN)
+            .line_of(0, BEN, "Delivered", "203.0.113.5"),
+        told("redirected, and the trace has nothing of it").redirected(0, &[ANNA], BEN),
         told("the trace has nothing of it").back(0),
         told("held, and the trace has nothing of it").held(0).kept(&[ANNA]),
         seen("handed back this minute").back(0).just_now(),
@@ -360,6 +379,7 @@ async fn journal(dir: &std::path::Path, tries: &[(i64, Outcome)]) -> Store {
             reply: String::new(),
             returned: None,
             held: None,
+            redirected_to: None,
             visits: 1,
             probe: None,
             newest_token: false,

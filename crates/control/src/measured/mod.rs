@@ -185,7 +185,10 @@ type Key = (String, String);
 /// What we had, durably or back in Microsoft's hands; what we only refused is not there.
 fn came_by<'p>(passages: &'p [Passage], people: &People<'_>) -> HashMap<Key, &'p Passage> {
     let had = |p: &&Passage| {
-        matches!(p.outcome, Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted)
+        matches!(
+            p.outcome,
+            Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted | Outcome::Redirected
+        )
     };
     let keys = |p: &'p Passage| {
         let id = p.message_id.clone().unwrap_or_default();
@@ -209,8 +212,16 @@ fn by_message<'t>(rows: &'t [TraceRow], people: &People<'_>) -> BTreeMap<Key, Tr
     all
 }
 
+/// A probe, or a notice: mail that we wrote ourselves.
 pub(crate) fn is_probe(sender: &str, recipient: &str, zone: &str) -> bool {
     let at_zone = |address: &str| address.rsplit_once('@').is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(zone));
+    let is_notice = sender.rsplit_once('@').is_some_and(|(local, domain)| {
+        let below = domain.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(zone));
+        local == tenant::NOTICE_SENDER && (below || domain.eq_ignore_ascii_case(zone))
+    });
+    if is_notice {
+        return true;
+    }
     sender.starts_with("probe@") && at_zone(sender) || recipient.starts_with("probe-") && at_zone(recipient)
 }
 

@@ -35,6 +35,7 @@ fn passage(id: &str, recipients: &[&str], direction: Direction, outcome: Outcome
         bytes: 1,
         outcome,
         held: None,
+        redirected_to: None,
         visits: 1,
         probe: None,
     }
@@ -133,6 +134,7 @@ fn two_passes_are_one_message_and_only_what_we_had_passed() {
         // not ours
         row("inside", 1, ANNA, BEN, 17, "Delivered"),
         row("probe", 1, "probe@connect.example", ANNA, 18, "Delivered"),
+        row("notice", 1, "notice@contoso.connect.example", ANNA, 18, "Delivered"),
         row("probe2", 1, BEN, "probe-abc@connect.example", 18, "Delivered"),
     ];
     let passages = [
@@ -148,7 +150,7 @@ fn two_passes_are_one_message_and_only_what_we_had_passed() {
     assert_eq!((inbound.messages, inbound.passed, inbound.held, inbound.skipped), (6, 4, 1, 2), "{measured:#?}");
     assert_eq!((inbound.not_delivered, inbound.passed_percent), (2, Some(66)));
     assert_eq!((measured.outbound.messages, measured.outbound.passed_percent), (1, Some(100)));
-    assert_eq!((measured.not_ours, measured.probes), (1, 2));
+    assert_eq!((measured.not_ours, measured.probes), (1, 3));
     let skipped: Vec<_> = measured.skips.iter().map(|s| (s.message_id.as_str(), s.recipient.as_str())).collect();
     assert_eq!(skipped, [("list", BEN), ("past", BEN)]);
 }

@@ -3,7 +3,7 @@
 
 use super::Doors;
 use super::judge::{ProbeSign, Round, Sign, Way};
-use crate::measured::{TraceRow, read_row};
+use crate::measured::{TraceRow, is_probe, read_row};
 use crate::probe::{self, ProbeResult};
 use crate::{Result, limits, plan};
 use jiff::Timestamp;
@@ -118,9 +118,11 @@ impl Doors {
         let zone = format!("@{}", self.settings.zone.to_lowercase());
         let one = |row: &TraceRow| {
             let is_had = |p: &Passage| p.message_id.as_ref() == Some(&row.message_id) && is_passed(p.outcome);
-            let is_probe = row.sender.ends_with(&zone) || row.recipient.ends_with(&zone);
+            let is_ours = row.sender.ends_with(&zone)
+                || row.recipient.ends_with(&zone)
+                || is_probe(&row.sender, &row.recipient, &self.settings.zone);
             match (tenant.owns_address(&row.sender), tenant.owns_address(&row.recipient)) {
-                _ if is_probe || had.iter().any(is_had) => None,
+                _ if is_ours || had.iter().any(is_had) => None,
                 (false, true) => Some((Direction::Inbound, row.received)),
                 (true, false) => Some((Direction::Outbound, row.received)),
                 _ => None,
@@ -159,7 +161,10 @@ fn of_error(error: &ClientError) -> Sign {
 }
 
 fn is_passed(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted)
+    matches!(
+        outcome,
+        Outcome::HandedBack | Outcome::Held | Outcome::PartlyHeld | Outcome::Deleted | Outcome::Redirected
+    )
 }
 
 fn is_fault(ended: &Ended) -> bool {

@@ -69,6 +69,7 @@ async fn world(pem: &str) -> World {
         engines: vec![],
         lists: vec![],
         lists_dir: std::path::PathBuf::new(),
+        web: None,
     };
     let house = House::new(settings, store).unwrap();
     let (_, zone) = crate::zone::serve(&house, port).await.unwrap();
@@ -98,7 +99,7 @@ impl World {
 
     async fn edited(&self, raw: &[u8]) -> (Vec<u8>, Vec<String>) {
         let proofs = Proofs::default();
-        let (pieces, told) = carried_out(&self.house, &Bytes::copy_from_slice(raw), edits(), &proofs).await;
+        let (pieces, told) = carried_out(&self.house, &Bytes::copy_from_slice(raw), edits(), None, &proofs).await;
         (pieces.joined().to_vec(), told)
     }
 
@@ -218,7 +219,7 @@ async fn fields_on_top_leave_the_senders_signature_whole_and_an_edit_does_not() 
     let raw = Bytes::from(signature + MESSAGE);
     world.put("as-it-came", &raw);
     let only_top = edits()[..2].to_vec();
-    let (out, told) = carried_out(&world.house, &raw, only_top, &Proofs::default()).await;
+    let (out, told) = carried_out(&world.house, &raw, only_top, None, &Proofs::default()).await;
     assert!(told.is_empty(), "nothing is told of our own fields: {told:?}");
     world.put("fields-on-top", &out.joined());
     world.put("edited", &world.edited(&raw).await.0);

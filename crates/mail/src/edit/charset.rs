@@ -31,6 +31,10 @@ impl Charset {
         })
     }
 
+    pub(crate) fn is(&self, encoding: &'static Encoding) -> bool {
+        self.encoding == encoding
+    }
+
     /// The octets of `text`, or `None` where the charset lacks a letter.
     pub(crate) fn encode(&self, text: &str) -> Option<Vec<u8>> {
         if text.is_ascii() && self.encoding != ISO_2022_JP {

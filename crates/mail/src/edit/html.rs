@@ -1,6 +1,5 @@
 //! HTML as a browser's tokenizer reads it, with the place of every token; nothing is parsed by pattern.
 
-use super::Splice;
 use super::charset::Charset;
 use crate::limits::{BANNER_LINE_CHARS, BANNER_TEXT_OCTETS_MAX, HTML_DEPTH_MAX};
 use html5gum::{DefaultEmitter, Span, Token, Tokenizer};
@@ -26,7 +25,7 @@ const BEFORE_BODY: [&[u8]; 12] = [
     b"noframes",
 ];
 
-type Tokens = Vec<Token<usize>>;
+pub(crate) type Tokens = Vec<Token<usize>>;
 
 pub(crate) fn tokens(html: &[u8]) -> Tokens {
     let mut emitter = DefaultEmitter::<usize>::new_with_span();
@@ -34,7 +33,7 @@ pub(crate) fn tokens(html: &[u8]) -> Tokens {
     Tokenizer::new_with_emitter(html, emitter).flatten().collect()
 }
 
-fn range(span: Span<usize>) -> Range<usize> {
+pub(crate) fn range(span: Span<usize>) -> Range<usize> {
     span.start..span.end
 }
 
@@ -117,7 +116,7 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn escape_value(url: &str) -> String {
+pub(crate) fn escape_value(url: &str) -> String {
     escape(url).replace('"', "&quot;").replace('\'', "&#39;").replace('`', "&#96;")
 }
 
@@ -137,58 +136,6 @@ pub(crate) fn plain(text: &str) -> String {
     let seen: String =
         text.chars().filter(|c| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')).collect();
     seen.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The links of a document, each value replaced where `map` says so.
-pub(crate) fn rewritten(html: &[u8], tokens: &Tokens, map: &dyn Fn(&str) -> Option<String>) -> Vec<Splice> {
-    let links: [(&[u8], &[u8]); 3] = [(b"a", b"href"), (b"area", b"href"), (b"form", b"action")];
-    let mut changes = Vec::new();
-    for token in tokens {
-        let Token::StartTag(tag) = token else { continue };
-        for (_, name) in links.iter().filter(|(element, _)| *element == &tag.name[..]) {
-            let Some((name, value)) = tag.attributes.iter().find(|(n, _)| &n[..] == *name) else { continue };
-            let Some(at) = value_place(html, value.span.start, name) else { continue };
-            let Some(url) = url_at(html, &at, value) else { continue };
-            if let Some(new) = map(&url).filter(|new| new.is_ascii() && !new.contains(char::is_whitespace)) {
-                changes.push(Splice { range: at, new: escape_value(&new).into_bytes() });
-            }
-        }
-    }
-    changes.sort_by_key(|c| c.range.start);
-    changes
-}
-
-/// Where the value of the attribute that begins there is written, without its quotes (HTML §13.1.2.3).
-fn value_place(html: &[u8], start: usize, name: &[u8]) -> Option<Range<usize>> {
-    let rest = html.get(start..)?;
-    if !rest.get(..name.len())?.eq_ignore_ascii_case(name) {
-        return None;
-    }
-    let blanks = |from: usize| from + rest[from..].iter().take_while(|b| b.is_ascii_whitespace()).count();
-    let equals = blanks(name.len());
-    if rest.get(equals) != Some(&b'=') {
-        return None;
-    }
-    let open = blanks(equals + 1);
-    let (first, length) = match rest.get(open)? {
-        quote @ (b'"' | b'\'') => (open + 1, rest[open + 1..].iter().position(|b| b == quote)?),
-        _ => (open, rest[open..].iter().position(|b| b.is_ascii_whitespace() || *b == b'>')?),
-    };
-    Some(start + first..start + first + length)
-}
-
-/// The value as a browser takes it, if it surely stands in that place and is a web address.
-fn url_at(html: &[u8], at: &Range<usize>, value: &[u8]) -> Option<String> {
-    let raw = std::str::from_utf8(html.get(at.clone())?).ok()?;
-    let value = std::str::from_utf8(value).ok()?;
-    let again = format!("<a href=\"{}\">", raw.replace('"', "&quot;"));
-    let same = tokens(again.as_bytes()).into_iter().any(|t| match t {
-        Token::StartTag(tag) => tag.attributes.values().any(|v| &v.value[..] == value.as_bytes()),
-        _ => false,
-    });
-    let url: String =
-        value.trim_matches(|c: char| c <= ' ').chars().filter(|c| !matches!(c, '\t' | '\r' | '\n')).collect();
-    (same && super::text::is_web_address(&url)).then_some(url)
 }
 
 /// Elements that stand around text and show nothing else.
@@ -276,22 +223,4 @@ fn chosen(mut found: Vec<(Range<usize>, bool)>) -> Vec<Range<usize>> {
 fn with_our_line_ends(html: &[u8], at: Range<usize>) -> Range<usize> {
     let (before, behind) = (html[..at.start].ends_with(b"\r\n"), html[at.end..].starts_with(b"\r\n"));
     if before && behind { at.start - 2..at.end + 2 } else { at }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_tokenizer_says_where_an_attribute_begins() {
-        let html = b"<p>x</p>\r\n\xe4<a class=x  HREF = 'a&amp;b' title=\"t\"><A href=u>";
-        let found: Vec<_> = tokens(html)
-            .iter()
-            .filter_map(|t| if let Token::StartTag(tag) = t { Some(tag) } else { None })
-            .filter_map(|tag| value_place(html, tag.attributes.get(&b"href"[..])?.span.start, b"href"))
-            .map(|at| String::from_utf8_lossy(&html[at]).into_owned())
-            .collect();
-        assert_eq!(found, ["a&amp;b", "u"]);
-    }
 }

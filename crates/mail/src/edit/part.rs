@@ -2,7 +2,7 @@
 //! the part's own transfer encoding.
 
 use super::charset::Charset;
-use super::{Banner, Edit, Edited, Splice, UrlMap, html, in_order, text, transfer};
+use super::{Banner, Change, Edit, Edited, Splice, UrlMap, html, in_order, links, text, transfer};
 use crate::limits::WORDING_CHARS_MIN;
 use crate::structure::{TextPart, is_small};
 use transfer::Decoded;
@@ -21,14 +21,17 @@ pub(crate) fn changes(body: &[u8], part: &TextPart, edits: &[Edit], told: &mut E
     let text = Text { part, decoded: &decoded, charset, masked: &masked, tokens };
     let mut all = Vec::new();
     for edit in edits {
-        let (found, words) = match edit {
-            Edit::Banner(banner) if part.is_first => (vec![text.banner(banner)], "banner above"),
-            Edit::RemoveBanner { wordings } => (text.banners(wordings), "banner of ours taken out of"),
+        let (found, words): (Vec<Change>, _) = match edit {
+            Edit::Banner(banner) if part.is_first => (vec![text.banner(banner).into()], "banner above"),
+            Edit::RemoveBanner { wordings } => {
+                (text.banners(wordings).into_iter().map(Change::from).collect(), "banner of ours taken out of")
+            }
             Edit::RewriteUrls(map) => (text.rewritten(map), "links rewritten in"),
+            Edit::RestoreUrls(map) => (text.restored(map), "rewritten links are the original ones again in"),
             _ => continue,
         };
         let wanted = found.len();
-        let taken: Vec<Splice> = found.into_iter().filter(|change| decoded.takes(change)).collect();
+        let taken = decoded.taken(found);
         if taken.len() < wanted {
             let left = wanted - taken.len();
             told.left.push(format!("part {}: {left} links, their lines would be too long", part.name));
@@ -77,12 +80,21 @@ impl Text<'_> {
         found.into_iter().map(|s| Splice { range: s.range.start + mark..s.range.end + mark, ..s }).collect()
     }
 
-    fn rewritten(&self, map: &UrlMap) -> Vec<Splice> {
+    fn rewritten(&self, map: &UrlMap) -> Vec<Change> {
         let map = |url: &str| (map.0)(url);
         if self.part.is_html {
-            html::rewritten(self.masked, &self.tokens, &map)
+            links::rewritten(self.masked, &self.tokens, self.charset, &map)
         } else {
-            text::rewritten(self.masked, self.part, &map)
+            text::rewritten(self.masked, self.part, self.charset, &map)
+        }
+    }
+
+    fn restored(&self, map: &UrlMap) -> Vec<Change> {
+        let map = |url: &str| (map.0)(url);
+        if self.part.is_html {
+            links::restored(self.masked, &self.tokens, &map)
+        } else {
+            text::rewritten(self.masked, self.part, self.charset, &map)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A transfer-encoded body, decoded with the place of each octet, so that a change of the text becomes a change of few
 //! octets of the body (RFC 2045 §6). What does not decode cleanly is not mapped.
 
-use super::Splice;
+use super::{Change, Splice};
 use crate::limits::{ENCODED_LINE_OCTETS_MAX, LINE_OCTETS_MAX};
 use crate::structure::Transfer;
 use base64::Engine;
@@ -100,9 +100,17 @@ impl Decoded<'_> {
         !matches!(self.places, Places::Same(false))
     }
 
-    /// False of a change that would make a line longer than a line may be.
-    pub(crate) fn takes(&self, change: &Splice) -> bool {
-        !matches!(self.places, Places::Same(_)) || self.keeps_lines_short(change)
+    /// The changes, in order, that leave no line longer than a line may be.
+    pub(crate) fn taken(&self, changes: Vec<Change>) -> Vec<Splice> {
+        if !matches!(self.places, Places::Same(_)) {
+            return changes.into_iter().map(|c| c.splice).collect();
+        }
+        let mut line = Line::default();
+        let all = changes.into_iter();
+        all.filter_map(|Change { splice, on_its_own_line }| {
+            [Some(splice), on_its_own_line].into_iter().flatten().find(|splice| line.takes(self, splice))
+        })
+        .collect()
     }
 
     /// Changes of the text become changes of the body. `changes` are in order and do not overlap.
@@ -121,17 +129,6 @@ impl Decoded<'_> {
         let rest = &self.raw[at..];
         let end = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
         rest[..end].strip_suffix(b"\r").map_or(end, <[u8]>::len)
-    }
-
-    fn keeps_lines_short(&self, change: &Splice) -> bool {
-        let lines: Vec<&[u8]> = change.new.split(|b| *b == b'\n').collect();
-        let last = lines.len() - 1;
-        lines.iter().enumerate().all(|(n, line)| {
-            let before = if n == 0 { self.line_before(change.range.start) } else { 0 };
-            let behind = if n == last { self.line_behind(change.range.end) } else { 0 };
-            // what came longer than that may stay so
-            before + line.len() + behind <= LINE_OCTETS_MAX || line.is_empty() || *line == b"\r"
-        })
     }
 
     fn quoted(&self, places: &[u32], change: &Splice) -> Splice {
@@ -196,6 +193,43 @@ impl Decoded<'_> {
             column += 1;
         }
         Some(Splice { range: start..end, new })
+    }
+}
+
+/// The line that is being changed: what stands before a place has grown by what was put into it.
+#[derive(Default)]
+struct Line {
+    start: usize,
+    grown: isize,
+}
+
+impl Line {
+    /// False of a change that would make a line longer than a line may be; true once for each that is made.
+    fn takes(&mut self, decoded: &Decoded<'_>, change: &Splice) -> bool {
+        let before = decoded.line_before(change.range.start);
+        let start = change.range.start - before;
+        let grown = if start == self.start { self.grown } else { 0 };
+        let before = before.saturating_add_signed(grown);
+        let lines: Vec<&[u8]> = change.new.split(|b| *b == b'\n').collect();
+        let last = lines.len() - 1;
+        let length = |n: usize, line: &[u8]| {
+            let before = if n == 0 { before } else { 0 };
+            let behind = if n == last { decoded.line_behind(change.range.end) } else { 0 };
+            before + line.strip_suffix(b"\r").unwrap_or(line).len() + behind
+        };
+        // what came longer than that may stay so
+        let fits =
+            |(n, line): (usize, &&[u8])| line.is_empty() || **line == *b"\r" || length(n, line) <= LINE_OCTETS_MAX;
+        if !lines.iter().enumerate().all(fits) {
+            return false;
+        }
+        let begins = |octets: usize| isize::try_from(octets).unwrap_or(isize::MAX);
+        // where the text behind the change stands now, against where it stood
+        let column = if last == 0 { before + lines[0].len() } else { lines[last].len() };
+        let end = change.range.end;
+        let stood = decoded.line_before(end);
+        *self = Line { start: end - stood, grown: begins(column) - begins(stood) };
+        true
     }
 }
 

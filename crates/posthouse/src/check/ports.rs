@@ -20,6 +20,9 @@ pub(super) async fn all(config: &Config) -> Vec<Checked> {
             _ => tcp,
         });
     }
+    if let Some(web) = &config.web {
+        all.push(tcp("web.listen", web.listen, running.as_ref()).await);
+    }
     if let Some(listen) = config.status {
         all.push(tcp("status.listen", listen, running.as_ref()).await);
         if !listen.ip().is_loopback() {
@@ -30,9 +33,6 @@ pub(super) async fn all(config: &Config) -> Vec<Checked> {
                 ),
             ));
         }
-    }
-    if let Some(web) = &config.web {
-        all.push(tcp("web.listen", web.listen, running.as_ref()).await);
     }
     if let Some(source) = config.egress_address {
         let bound = TcpListener::bind(SocketAddr::new(source, 0)).await.map(drop);

@@ -44,8 +44,12 @@ impl Complaint<'_> {
             let text = format!("key `engine.{key}`: \"{}\" is not {expected}", written.get_ref());
             self.at(written.span().start, text)
         };
-        let kind = KINDS.into_iter().find(|k| k.as_str() == section.kind.get_ref());
-        let kind = kind.ok_or_else(|| wrong("kind", &section.kind, "\"clamd\", \"rspamd\" or \"icap\""))?;
+        let kind = KINDS.iter().copied().find(|k| k.as_str() == section.kind.get_ref());
+        if kind.is_none() && section.kind.get_ref() == "yara" {
+            let why = "key `engine.kind`: \"yara\" cannot be used: this posthouse was built without the feature `yara`";
+            return Err(self.at(section.kind.span().start, why.into()));
+        }
+        let kind = kind.ok_or_else(|| wrong("kind", &section.kind, "\"clamd\", \"rspamd\", \"icap\" or \"yara\""))?;
         let name = match &section.name {
             None => kind.as_str().to_owned(),
             Some(name) if is_label(name.get_ref()) => name.get_ref().clone(),

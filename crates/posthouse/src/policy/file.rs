@@ -14,7 +14,8 @@ pub fn read(file: &Path) -> Result<Rules> {
 fn parse(file: &Path, text: &str) -> Result<Rules, ConfigErrors> {
     let complaint = Complaint::about(file, text);
     let rules: Option<Rules> = complaint.read();
-    for wrong in rules.iter().flat_map(Rules::wrong) {
+    let of_rules = |rules: &Rules| [rules.wrong(), verdict::custom::wrong(&rules.custom)].concat();
+    for wrong in rules.iter().flat_map(of_rules) {
         let (key, line) = (in_words(&wrong.at), offset(text, &wrong.at));
         complaint.say(complaint.at(line, format!("key `{key}`: {}", wrong.why)));
     }
@@ -94,6 +95,14 @@ name = "all"
 name = "board"
 [rule.actions]
 phishing = "reject"
+
+[[custom]]
+name = "own"
+when = """
+subject.contains('x') &&
+  form.site == 'acme.example'"""
+category = "spam"
+reason = "so it is"
 "#;
 
     #[test]
@@ -104,7 +113,7 @@ phishing = "reject"
 
     #[test]
     fn what_is_shown_as_a_file_is_read_as_the_same() {
-        let text = "monitor_only = true\n[base]\nbulk = \"tag\"\n[wording]\ntag = \"[?]\"\n[[rule]]\nname = \"out\"\ndirection = \"outbound\"\nusers = [\"Ada@contoso.example\"]\nactions = { data_loss = \"reject\" }\n";
+        let text = "monitor_only = true\n[base]\nbulk = \"tag\"\n[wording]\ntag = \"[?]\"\n[[rule]]\nname = \"out\"\ndirection = \"outbound\"\nusers = [\"Ada@contoso.example\"]\nredirect_to = \"b@contoso.example\"\nactions = { data_loss = \"reject\" }\nnotify = { data_loss = \"alert\" }\n[[custom]]\nname = \"own\"\nwhen = \"points > 5\"\ncategory = \"spam\"\nreason = \"so it is\"\n";
         let rules = parse(Path::new("policy.toml"), text).unwrap();
         assert_eq!(rules.rule[0].users, ["ada@contoso.example"]);
         assert_eq!(parse(Path::new("policy.toml"), &toml::to_string(&rules).unwrap()).unwrap(), rules);

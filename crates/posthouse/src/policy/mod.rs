@@ -6,6 +6,7 @@ mod file;
 mod lists;
 
 pub use asked::{ListCommand, PolicyCommand};
+pub use file::read;
 pub use lists::lists;
 
 use crate::commands::open;
@@ -17,9 +18,10 @@ use asked::{TryArgs, Way};
 use mail::Envelope;
 use serde::Serialize;
 use std::path::Path;
+use std::sync::Arc;
 use store::Store;
-use tenant::{Direction, Kind, Rule, Rules, Tenant};
-use verdict::{Decision, Finding, Ground, Saved};
+use tenant::{Action, Direction, Kind, Rule, Rules, Tenant};
+use verdict::{CustomRules, Decision, Finding, Ground, Saved};
 
 pub async fn run(config: &Path, command: PolicyCommand, json: bool) -> Result<()> {
     match command {
@@ -72,6 +74,13 @@ async fn set(config: &Config, name: &str, file: &Path, json: bool) -> Result<()>
     let mut rules = file::read(file)?;
     let store = open(config).await?;
     let tenant = wiring::find_tenant(&store, name).await?;
+    if let Some((at, to)) = rules.own_addresses().into_iter().find(|(_, to)| !tenant.is_own(to)) {
+        bail!(
+            "{}: key `{}`: {to} is of none of the tenant's domains: nothing is redirected to strangers, nor are they told",
+            file.display(),
+            at.join(".")
+        );
+    }
     for rule in &mut rules.rule {
         let known = lifecycle::groups(&store, &tenant, &rule.groups).await;
         rule.groups = known.with_context(|| format!("{}: rule \"{}\"", file.display(), rule.name))?;
@@ -91,12 +100,23 @@ async fn set(config: &Config, name: &str, file: &Path, json: bool) -> Result<()>
     })
 }
 
+fn compiled(rules: &Rules) -> Arc<CustomRules> {
+    Arc::new(CustomRules::of(&rules.custom).0)
+}
+
 fn text(tenant: &Tenant) -> String {
     let rules = &tenant.policy.rules;
     let actions = |rule: Option<&Rule>| {
-        let said = |kind: &&Kind| rule.is_none_or(|r| r.actions.contains_key(kind));
+        let said = |kind: &&Kind| rule.is_none_or(|r| r.actions.contains_key(kind) || r.notify.contains_key(kind));
         let all = Kind::ALL.iter().filter(said);
-        let all: Vec<_> = all.map(|k| format!("{} = {}", k.as_str(), rules.action(rule, *k).as_str())).collect();
+        let one = |k: &Kind| {
+            let action = rules.action(rule, *k);
+            let to = rules.redirect_to(rule).filter(|_| action == Action::Redirect);
+            let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
+            let told = rules.notified(rule, *k).map(|who| format!(", notify {who}")).unwrap_or_default();
+            format!("{} = {}{to}{told}", k.as_str(), action.as_str())
+        };
+        let all: Vec<_> = all.map(one).collect();
         if all.is_empty() { "as the base policy says".into() } else { all.join("\n") }
     };
     let watched = |is: bool| if is { " (only watched)" } else { "" };
@@ -108,11 +128,12 @@ fn text(tenant: &Tenant) -> String {
     rows.push(["base policy".to_owned() + watched(rules.monitor_only), "everybody's, both ways".into(), actions(None)]);
     let lists = &tenant.policy.lists;
     format!(
-        "{} · policy revision {}{}\n{}\n{} senders allowed, {} blocked; the first rule that fits counts, and what it does not say the base policy says",
+        "{} · policy revision {}{}\n{}\n{} custom rules (`posthouse rules show`), {} senders allowed, {} blocked; the first rule that fits counts, and what it does not say the base policy says",
         tenant.display_name,
         tenant.policy.revision,
         if rules.monitor_only { " · MONITOR ONLY: nothing is done" } else { "" },
         show::table(["rule", "whose mail", "what is done"], rows),
+        rules.custom.len(),
         lists.allow.len(),
         lists.block.len()
     )
@@ -147,7 +168,7 @@ async fn test(config: &Path, args: &TryArgs, json: bool) -> Result<()> {
         None => Ground::default(),
     };
     if let Some(file) = &args.file {
-        ground.policy.rules = file::read(file)?;
+        ground.set_rules(file::read(file)?);
     }
     let raw = std::fs::read(message).with_context(|| format!("message {message}"))?;
     let tried = judged(Saved::read(raw), &ground, args);
@@ -164,6 +185,7 @@ pub async fn of_tenant(store: &Store, name: &str) -> Result<Ground> {
         people: gateway::people(store, tenant.id).await?,
         members: gateway::members(store, tenant.id, &tenant.policy.rules.groups()).await?,
         domains: tenant.domains,
+        custom: compiled(&tenant.policy.rules),
         policy: tenant.policy,
     })
 }

@@ -25,7 +25,7 @@ direction = "outbound"
 actions = { malware = "reject" }
 "#;
 
-fn eicar() -> String {
+pub fn eicar() -> String {
     let file = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat();
     let file = base64::engine::general_purpose::STANDARD.encode(file);
     format!(
@@ -33,7 +33,7 @@ fn eicar() -> String {
     )
 }
 
-async fn send(world: &World, from: &str, shown: &str, to: &str, id: &str, rest: &str) {
+pub async fn send(world: &World, from: &str, shown: &str, to: &str, id: &str, rest: &str) {
     let raw = format!(
         "From: {shown} <{from}>\r\nTo: {to}\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\nMIME-Version: 1.0\r\n{rest}"
     );
@@ -41,11 +41,11 @@ async fn send(world: &World, from: &str, shown: &str, to: &str, id: &str, rest: 
     world.door.idle(60).await.unwrap();
 }
 
-fn journey(world: &World, id: &str) -> Value {
+pub fn journey(world: &World, id: &str) -> Value {
     world.json(&["trace", "--message-id", &format!("{id}@acme.example")])[0].clone()
 }
 
-async fn arrived(world: &World, address: &str, outside: bool, id: &str) -> Option<String> {
+pub async fn arrived(world: &World, address: &str, outside: bool, id: &str) -> Option<String> {
     let all = world.door.mailbox(address, outside).await.unwrap();
     let found = all.iter().find(|m| m.message_id.contains(id))?;
     Some(String::from_utf8_lossy(&found.raw).into_owned())
@@ -64,7 +64,7 @@ async fn until_lies(world: &World, name: &str, fare: &str) {
     .await;
 }
 
-fn set(world: &World, text: &str) -> Value {
+pub fn set(world: &World, text: &str) -> Value {
     let file = world.config.with_file_name("policy.toml");
     std::fs::write(&file, text).unwrap();
     world.json(&["policy", "set", &world.tenant_id(0), "--file", file.to_str().unwrap()])

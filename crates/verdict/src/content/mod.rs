@@ -84,6 +84,16 @@ impl Content {
         seen
     }
 
+    /// Links of ours are judged as what is behind them: `behind` tells that of one of ours, and nothing of others.
+    pub fn see_through(&mut self, behind: impl Fn(&str) -> Option<String>) {
+        for link in self.pages.iter_mut().flat_map(|page| &mut page.links) {
+            if let Some(inner) = behind(&link.href) {
+                link.href = inner;
+            }
+        }
+        self.urls.iter_mut().for_each(|seen| seen.see_through(&behind));
+    }
+
     /// Links that a person may follow, those of attachments and attached messages included.
     pub fn followed(&self) -> impl Iterator<Item = &SeenUrl> {
         self.urls.iter().filter(|u| u.place.is_followed())
@@ -136,7 +146,7 @@ fn unfolded(entries: &str) -> String {
 }
 
 /// The most octets of `text` that end between letters.
-fn up_to(text: &str, octets_max: usize) -> usize {
+pub(crate) fn up_to(text: &str, octets_max: usize) -> usize {
     let mut end = text.len().min(octets_max);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -65,6 +65,15 @@ pub struct SeenUrl {
     pub is_carried: bool,
 }
 
+impl SeenUrl {
+    pub(super) fn see_through(&mut self, behind: &impl Fn(&str) -> Option<String>) {
+        let Some(inner) = behind(self.url.as_str()) else { return };
+        let Some((url, _)) = reached(&inner) else { return };
+        let Some(host) = host_of(&url) else { return };
+        (self.site, self.host, self.url, self.is_wrapped) = (site(&host), host, url, true);
+    }
+}
+
 /// Collects addresses, each once.
 #[derive(Debug, Default)]
 pub struct Gathered {
@@ -246,6 +255,8 @@ fn behind_wrapper(url: &Url) -> Behind {
             let pair = format!("u={tail}");
             url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
         }),
+        _ if host.ends_with(".protection.sophos.com") => query("u").and_then(|u| decoded(&u)),
+        _ if host.ends_with(".trendmicro.com") && url.path().contains("/wis/clicktime/") => query("url"),
         "url.avanan.click" => url
             .as_str()
             .split_once("___")
@@ -262,7 +273,7 @@ fn behind_wrapper(url: &Url) -> Behind {
             .as_str()
             .split_once("/v3/__")
             .and_then(|(_, rest)| rest.split_once("__;"))
-            .map(|(inner, _)| inner.to_owned()),
+            .and_then(|(inner, taken_out)| put_back(inner, taken_out)),
         _ if HIDING_WRAPPERS.iter().any(|s| host == *s || host.strip_suffix(s).is_some_and(|r| r.ends_with('.'))) => {
             None
         }
@@ -272,6 +283,49 @@ fn behind_wrapper(url: &Url) -> Behind {
         Some(inner) => Behind::Link(inner),
         None => Behind::Hidden,
     }
+}
+
+/// Letters that stand elsewhere, in base64 before a `!`: `*` stands for the next one, `**` and a letter for a run of them.
+fn put_back(inner: &str, taken_out: &str) -> Option<String> {
+    const RUNS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if !inner.contains('*') {
+        return Some(inner.to_owned());
+    }
+    let letters = decoded(taken_out.split('!').next()?)?;
+    let (mut letters, mut out, mut rest) = (letters.chars(), String::new(), inner.chars());
+    while let Some(c) = rest.next() {
+        match c {
+            '*' if rest.as_str().starts_with('*') => {
+                rest.next();
+                let run = 2 + RUNS.find(rest.next()?)?;
+                out.extend(letters.by_ref().take(run));
+            }
+            '*' => out.push(letters.next()?),
+            _ => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// An address in base64 of either alphabet (RFC 4648 §4, §5), padded or not.
+fn decoded(letters: &str) -> Option<String> {
+    use base64::Engine;
+    use base64::alphabet::URL_SAFE;
+    use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+    let either = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let plain: String = letters
+        .chars()
+        .map(|c| {
+            if c == '+' || c == ' ' {
+                '-'
+            } else if c == '/' {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
+    String::from_utf8(GeneralPurpose::new(&URL_SAFE, either).decode(plain).ok()?).ok()
 }
 
 /// Services that keep to themselves where a link leads.
@@ -351,6 +405,27 @@ mod tests {
                 ("protect-us.mimecast.com", "mimecast.com", true),
             ]
         );
+    }
+
+    #[test]
+    fn behind_what_each_service_writes() {
+        for (wrapped, inner) in [
+            ("https://urldefense.com/v3/__https://a.example/x?y=1__;!!abc$", "https://a.example/x?y=1"),
+            ("https://urldefense.com/v3/__https://a.example/b*c**Ad__;KyMj!!abc$", "https://a.example/b+c##d"),
+            (
+                "https://eu-west-1.protection.sophos.com/?d=a.example&u=aHR0cHM6Ly9hLmV4YW1wbGUvP3g_eT4=&p=m&s=1",
+                "https://a.example/?x?y%3E",
+            ),
+            ("https://linkprotect.cudasvc.com/url?a=https%3a%2f%2fa.example%2fx&c=E,1", "https://a.example/x"),
+            ("https://secure-web.cisco.com/1abc/https%3A%2F%2Fa.example%2Fx", "https://a.example/x"),
+            (
+                "https://imsva91-ctp.trendmicro.com/wis/clicktime/v1/query?url=https%3A%2F%2Fa.example%2Fx&umid=1",
+                "https://a.example/x",
+            ),
+        ] {
+            let (url, is_wrapped) = reached(wrapped).map_or((String::new(), false), |(url, w)| (url.into(), w));
+            assert_eq!((url.as_str(), is_wrapped), (inner, true), "{wrapped}");
+        }
     }
 
     #[test]

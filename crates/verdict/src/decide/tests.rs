@@ -162,6 +162,43 @@ fn rules_in_words() {
 }
 
 #[test]
+fn stripped_redirected_and_told() {
+    let policy = policy(serde_json::json!({"rules": {
+        "redirect_to": "junk@contoso.example",
+        "base": {"malware": "strip", "spam": "redirect", "suspected": "strip", "phishing": "tag"},
+        "notify": {"malware": "soc@contoso.example", "spam": "alert", "suspected": "soc@contoso.example"},
+        "rule": [
+            {"name": "ben", "users": ["ben@contoso.example"], "redirect_to": "ben2@contoso.example"},
+            {"name": "watched", "users": ["eve@contoso.example"], "monitor_only": true},
+        ],
+    }}));
+    assert_eq!(policy.rules.wrong(), []);
+    let virus = || finding("eicar", Category::Malware, Severity::Malicious, 100);
+    let spam = || finding("bulky", Category::Spam, Severity::Suspicious, 100);
+    let lie = || finding("lie", Category::Phishing, Severity::Suspicious, 100);
+    let told_all = |what: &str, findings: &[Finding], to: &[&str], direction| {
+        let who = Who { recipients: to.to_vec(), direction, ..from("pat@acme.example", true) };
+        let d = decide(findings, &policy, &who);
+        let strip: Vec<&str> = d.strip.iter().map(|f| f.detector.as_str()).collect();
+        let ways = format!("  to {:?}, told {:?}, without {strip:?}\n", d.redirect_to, d.notify);
+        told(what, &d) + &ways
+    };
+    let (ada, ben, eve) = ("ada@contoso.example", "ben@contoso.example", "eve@contoso.example");
+    let inbound = Direction::Inbound;
+    let all = [
+        told_all("stripped", &[virus()], &[ada], inbound),
+        told_all("stripped and marked", &[virus(), lie()], &[ada], inbound),
+        told_all("stripped and redirected", &[virus(), spam()], &[ada], inbound),
+        told_all("redirected by a rule", &[spam()], &[ben], inbound),
+        told_all("not to two places", &[spam()], &[ada, ben], inbound),
+        told_all("suspected", &[note("zip", Category::Unscannable, 70)], &[ada], inbound),
+        told_all("only watched", &[virus()], &[eve], inbound),
+        told_all("nothing leaves stripped", &[virus()], &[ada], Direction::Outbound),
+    ];
+    insta::assert_snapshot!(all.concat());
+}
+
+#[test]
 fn who_only_watches_has_nothing_done() {
     let watching = policy(serde_json::json!({"rules": {"monitor_only": true}}));
     let phish = [finding("links", Category::Phishing, Severity::Suspicious, 100)];

@@ -2,6 +2,8 @@
 
 use super::Detector;
 use crate::brands::{self, Brand, Extent, Mention};
+use crate::content::known;
+use crate::content::urls::{SeenUrl, Within};
 use crate::sender::{Mailbox, Proven};
 use crate::{Category, Evidence, Finding, Severity};
 
@@ -10,7 +12,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Brand impersonation",
     category: Category::Impersonation,
     severity: Severity::Suspicious,
-    prose: "Inbound mail that shows a known brand's name (a list of some three hundred that are phished most) as the sender while From is of\nnone of the brand's domains. Suspicious where the display name is the brand, alone or with words such as *Support*, *Security* or\n*Team*; a note where the brand is named among other words, by a name that is also an ordinary word, in the local part, in the subject\nalone, or where the domain carries the brand's name and is proven. Whoever writes *about* a brand under a name of his own passes.\nMail of a brand's partner that shows the brand's name is a false alarm: release it, and tell us of the domain.",
+    prose: "Inbound mail that shows a known brand's name (a list of some three hundred that are phished most) as the sender while From is of\nnone of the brand's domains. Suspicious where the display name is the brand, alone or with words such as *Support*, *Security* or\n*Team*; a note where the brand is named among other words, by a name that is also an ordinary word, in the local part, in the subject\nalone, where the domain carries the brand's name and is proven, or where From is the brand's own address, nothing proves it and no link\nleads to the brand. Whoever writes *about* a brand under a name of his own passes.\nMail of a brand's partner that shows the brand's name is a false alarm: release it, and tell us of the domain.",
     look,
 };
 
@@ -25,6 +27,8 @@ const AMONG_WORDS: u32 = 20;
 const AMONG_WORDS_FREE: u32 = 50;
 const LOCAL_PART: u32 = 25;
 const SUBJECT: u32 = 10;
+/// As the brand itself, unproven, with no way to it.
+const NO_WAY_TO_IT: u32 = 60;
 /// Mail of a sender with whom people here have to do already.
 const KNOWN_SENDER: u32 = 30;
 
@@ -38,8 +42,13 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         let foreign = brands::named_in(name).into_iter().find(claims);
         foreign.map(|mention| judge(evidence, shown, name, mention))
     });
-    // one claim is enough, the strongest: display name, then local part, then subject
-    claim.or_else(|| of_local_part(shown)).or_else(|| of_subject(evidence, shown)).into_iter().collect()
+    // one claim is enough, the strongest: display name, then the domain, then local part, then subject
+    claim
+        .or_else(|| of_domain(evidence, shown))
+        .or_else(|| of_local_part(shown))
+        .or_else(|| of_subject(evidence, shown))
+        .into_iter()
+        .collect()
 }
 
 /// Exchange reports as "Microsoft Outlook" from whatever domain it serves (RFC 3464), with the null sender.
@@ -66,6 +75,30 @@ fn judge(evidence: &Evidence<'_>, shown: &Mailbox, name: &str, mention: Mention)
         Extent::Behalf => note(ON_BEHALF),
         Extent::Ranked | Extent::Whole => Finding::suspicious(&DETECTOR, summary, details),
     }
+}
+
+/// From is of the brand's own domain and shows its name, nothing proves it, and none of the links leads to the brand or
+/// to one who counts clicks for others: whoever wrote it only borrows the address.
+fn of_domain(evidence: &Evidence<'_>, shown: &Mailbox) -> Option<Finding> {
+    if evidence.sender.is_aligned() || evidence.envelope.is_null_sender() || shown.display.is_empty() {
+        return None;
+    }
+    let mut links = evidence.content.followed().filter(|u| u.within == Within::Body).peekable();
+    links.peek()?;
+    let named = brands::named_in(&shown.display);
+    let brand = named.iter().find(|m| m.extent >= Extent::Behalf && m.brand.owns(&shown.domain))?.brand;
+    let is_theirs = |u: &SeenUrl| {
+        u.site == shown.site
+            || brand.owns(&u.host)
+            || known::is_counter(&u.site)
+            || known::brand_of(&u.host).is_some_and(|b| b.owns(&shown.domain))
+    };
+    if links.any(is_theirs) {
+        return None;
+    }
+    let summary =
+        format!("From is of {}, of {}, but nothing proves it and no link leads there", shown.site, brand.name);
+    Some(Finding::note(&DETECTOR, NO_WAY_TO_IT, summary, vec![proof(evidence.sender.proven).to_owned()]))
 }
 
 fn site_of(shown: &Mailbox) -> &str {

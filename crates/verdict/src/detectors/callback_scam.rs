@@ -42,8 +42,8 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let mut extras = vec![Extra { points: 20, says: format!("the number {number}") }];
-    if structure::link_sites(evidence).is_empty() {
-        extras.push(Extra { points: 20, says: "no link".into() });
+    if !structure::leads_to_a_seller(evidence) {
+        extras.push(Extra { points: 20, says: "no link to a seller".into() });
     }
     judge(evidence, &DETECTOR, &RECIPE, extras)
 }

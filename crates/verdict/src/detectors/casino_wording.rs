@@ -10,8 +10,8 @@ pub const DETECTOR: Detector = Detector {
     id: "casino_wording",
     title: "Gambling offers",
     category: Category::Spam,
-    severity: Severity::Suspicious,
-    prose: "Casinos, free spins, bonuses without a deposit; in the languages of `credential_wording`. Phrases count when they\nstand near each other; three kinds have to come together before words alone hold a message, and they weigh less when\nthe sender's domain is proven (DMARC, DKIM) and links lead to it.",
+    severity: Severity::Note,
+    prose: "Casinos, free spins, bonuses without a deposit; in the languages of `credential_wording`. Phrases count when they\nstand near each other; they hold nothing without something else than words, and weigh less when the sender's domain\nis proven (DMARC, DKIM) and links lead to it.",
     look,
 };
 

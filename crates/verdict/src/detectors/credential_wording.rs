@@ -11,7 +11,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Wording of credential phishing",
     category: Category::Phishing,
     severity: Severity::Suspicious,
-    prose: "What is yours is in danger (an account, a mailbox, a payment, a subscription, a document that waits, a sign-in that\nwas not you), soon it is too late, and something has to be done at once; English, German, Portuguese, Spanish, French,\nItalian and Dutch. Phrases count when they stand near each other; three kinds have to come together before words alone\nhold a message, and they weigh less when the sender's domain is proven (DMARC, DKIM) and links lead to it. Real\nnotices speak the same: those of a service that sends through a third party and links through it may be noted here,\nand are held only when they also address nobody.",
+    prose: "What is yours is in danger (an account, a mailbox, a payment, a subscription, a document that waits, a sign-in that\nwas not you), soon it is too late, and something has to be done at once; English, German, Portuguese, Spanish, French,\nItalian and Dutch. Phrases count when they stand near each other; three kinds have to come together before words alone\nhold a message, and they weigh less when the sender's domain is proven (DMARC, DKIM) and links lead to it, or\nwhen nothing speaks against it and all links lead to it. Real\nnotices speak the same: those of a service that sends through a third party and links through it may be noted here,\nand are held only when they also address nobody.",
     look,
 };
 

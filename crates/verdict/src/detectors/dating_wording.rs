@@ -10,8 +10,8 @@ pub const DETECTOR: Detector = Detector {
     id: "dating_wording",
     title: "Romance and sex offers",
     category: Category::Spam,
-    severity: Severity::Suspicious,
-    prose: "Strangers who look for company and want to be written to, dating and sex sites; in several languages. Phrases count\nwhen they stand near each other; three kinds have to come together before words alone hold a message, and they weigh\nless when the sender's domain is proven (DMARC, DKIM) and links lead to it.",
+    severity: Severity::Note,
+    prose: "Strangers who look for company and want to be written to, dating and sex sites; in several languages. Phrases count\nwhen they stand near each other; they hold nothing without something else than words, and weigh less when the\nsender's domain is proven (DMARC, DKIM) and links lead to it.",
     look,
 };
 

@@ -22,11 +22,7 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let subject = evidence.message.subject().unwrap_or_default();
     let names = evidence.message.from().iter().map(|a| a.display.as_str());
     for (header, text) in std::iter::once(("subject", subject.as_str())).chain(names.map(|n| ("sender's name", n))) {
-        let mut watch = Watch::default();
-        watch.feed(text);
-        let odd = watch.odd();
-        // styled letters in a subject are an advertiser's taste
-        if odd.mixed_words + odd.split_words > 0 {
+        if let Some(odd) = disguised(text) {
             return vec![finding(&odd, HEADER_POINTS, &format!("in the {header}"))];
         }
     }
@@ -36,6 +32,16 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         n if n < MANY => vec![finding(odd, FEW_POINTS, "in the text")],
         _ => vec![finding(odd, MANY_POINTS, "in the text")],
     }
+}
+
+/// What is odd about a text of the header; styled letters there are an advertiser's taste.
+pub(super) fn disguised(text: &str) -> Option<Odd> {
+    if text.is_ascii() {
+        return None;
+    }
+    let mut watch = Watch::default();
+    watch.feed(text);
+    Some(watch.odd()).filter(|odd| odd.mixed_words + odd.split_words > 0)
 }
 
 fn finding(odd: &Odd, points: u32, place: &str) -> Finding {

@@ -1,6 +1,7 @@
 //! A display name that is written to be taken for something else, or to be seen by people and not by filters.
 
-use super::Detector;
+use super::{Detector, disguised_words};
+use crate::content::up_to;
 use crate::look_alike::is_unseen;
 use crate::{Category, Evidence, Finding, Severity, domains};
 
@@ -9,13 +10,15 @@ pub const DETECTOR: Detector = Detector {
     title: "Deceptive display name",
     category: Category::Phishing,
     severity: Severity::Note,
-    prose: "Inbound mail whose display name in From contains an e-mail address of another organisation than the real one, letters of two\nalphabets within a word, mathematical letters or invisible characters between letters, long gaps, or a label like *[EXTERNAL]* that\nonly the tenant's own system sets; and, for fewer points, such letters in the subject, or a subject that begins with *Re:* in a\nmessage that answers none. Notes only: some services do write the customer's address into the display name.",
+    prose: "Inbound mail whose display name in From contains an e-mail address of another organisation than the real one, letters of two\nalphabets within a word, mathematical letters or invisible characters between letters, long gaps, or a label like *[EXTERNAL]* that\nonly the tenant's own system sets, or whose text begins like such a label (\"from a trusted sender\"); and, for fewer points,\nmathematical letters in the subject, or a subject that begins with *Re:* in a\nmessage that answers none. Notes only: some services do write the customer's address into the display name.",
     look,
 };
 
 const OTHER_ADDRESS: u32 = 40;
 const DISGUISED_NAME: u32 = 60;
-const DISGUISED_SUBJECT: u32 = 45;
+/// Advertisers write so, too.
+const DISGUISED_SUBJECT: u32 = 30;
+const BANNER: u32 = 45;
 const GAP: u32 = 30;
 const LABEL: u32 = 20;
 const ANSWERS_NOTHING: u32 = 10;
@@ -40,7 +43,7 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
                 );
             }
         }
-        if let Some(how) = disguise(name) {
+        if let Some(how) = disguise(name).filter(|_| !is_told(name)) {
             note(DISGUISED_NAME, format!("the display name is written with {how}"), format!("display name \"{name}\""));
             break;
         }
@@ -53,8 +56,11 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
             note(LABEL, "the display name carries a label of a mail system".into(), format!("display name \"{name}\""));
         }
     }
+    if let Some(words) = banner(evidence) {
+        note(BANNER, "the text begins as if a mail system had checked it".into(), format!("text \"{words}\""));
+    }
     let Some(subject) = evidence.message.subject() else { return found };
-    if let Some(how) = disguise(&subject) {
+    if let Some(how) = disguise(&subject).filter(|_| !is_told(&subject)) {
         note(DISGUISED_SUBJECT, format!("the subject is written with {how}"), format!("subject \"{subject}\""));
     }
     let begins = subject.trim_start().get(..3).is_some_and(|b| b.eq_ignore_ascii_case("re:"));
@@ -66,6 +72,35 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         );
     }
     found
+}
+
+/// `disguised_words` counts it.
+fn is_told(text: &str) -> bool {
+    disguised_words::disguised(text).is_some()
+}
+
+/// What a mail system would write above a message that it had checked.
+const CHECKED: [&str; 12] = [
+    "from a trusted sender",
+    "sender is trusted",
+    "sender is verified",
+    "sender has been verified",
+    "sender was verified",
+    "von einem vertrauenswürdigen absender",
+    "expéditeur de confiance",
+    "expéditeur vérifié",
+    "remitente de confianza",
+    "remetente confiável",
+    "vertrouwde afzender",
+    "mittente attendibile",
+];
+/// Of the beginning of the text.
+const BANNER_OCTETS: usize = 300;
+
+fn banner(evidence: &Evidence<'_>) -> Option<&'static str> {
+    let text = &evidence.content.text;
+    let begin = text[..up_to(text, BANNER_OCTETS)].to_lowercase();
+    CHECKED.into_iter().find(|words| begin.contains(words))
 }
 
 /// An address that stands in the text, and whose it is.

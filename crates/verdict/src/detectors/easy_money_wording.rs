@@ -10,8 +10,8 @@ pub const DETECTOR: Detector = Detector {
     id: "easy_money_wording",
     title: "Loans and easy work",
     category: Category::Spam,
-    severity: Severity::Suspicious,
-    prose: "Loans without questions, work from home for a daily salary, riches by trading. Phrases count when they stand near each\nother; three kinds have to come together before words alone hold a message, and they weigh less when the sender's\ndomain is proven (DMARC, DKIM) and links lead to it.",
+    severity: Severity::Note,
+    prose: "Loans without questions, work from home for a daily salary, riches by trading. Phrases count when they stand near\neach other; they hold nothing without something else than words, and weigh less when the sender's domain is proven\n(DMARC, DKIM) and links lead to it.",
     look,
 };
 

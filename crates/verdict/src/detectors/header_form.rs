@@ -8,7 +8,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Malformed sender",
     category: Category::Spam,
     severity: Severity::Note,
-    prose: "Inbound mail whose From has no address, a domain that cannot exist, several senders (RFC 5322 §3.6.2 asks for a Sender then) or a\nname that a comma cuts off from its address; and, for few points, no Date, no Message-ID, no visible recipient, or a To that\nis the sender himself. Old programs and devices write such mail too, so these are notes.",
+    prose: "Inbound mail whose From has no address, a domain that cannot exist, several senders (RFC 5322 §3.6.2 asks for a Sender then) or a\nname that a comma cuts off from its address; and, for few points, no Date, no Message-ID or no visible recipient (together 5\npoints), or a To that is the sender himself. Old programs and devices write such mail too, so these are notes.",
     look,
 };
 
@@ -19,9 +19,8 @@ const NAME_CUT_OFF: u32 = 60;
 /// `Fabrikam, Inc. <a@b.example>`: somebody forgot the quotes.
 const NAME_UNQUOTED: u32 = 25;
 const SEVERAL: u32 = 40;
-const NO_DATE: u32 = 5;
-const NO_ID: u32 = 5;
-const NO_RECIPIENT: u32 = 5;
+/// Whatever is missing: old programs and devices leave out all of it together.
+const MISSING: u32 = 5;
 const TO_HIMSELF: u32 = 10;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
@@ -49,17 +48,22 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
         }
         _ => {}
     }
-    if !message.has_date() {
-        note(NO_DATE, "there is no Date that can be read".into());
-    }
-    if message.message_id().is_none() {
-        note(NO_ID, "there is no Message-ID".into());
-    }
     let recipients = message.shown_recipients();
-    if recipients.iter().all(|r| !r.address.contains('@')) {
-        note(NO_RECIPIENT, "no recipient is shown".into());
-    } else if let Some(own) =
-        addressed.first().filter(|m| recipients.iter().all(|r| r.address.eq_ignore_ascii_case(&m.address)))
+    let nobody_is_shown = recipients.iter().all(|r| !r.address.contains('@'));
+    let missing: Vec<&str> = [
+        (!message.has_date(), "there is no Date that can be read"),
+        (message.message_id().is_none(), "there is no Message-ID"),
+        (nobody_is_shown, "no recipient is shown"),
+    ]
+    .into_iter()
+    .filter_map(|(is_missing, says)| is_missing.then_some(says))
+    .collect();
+    if !missing.is_empty() {
+        note(MISSING, missing.join(", "));
+    }
+    if let Some(own) = addressed
+        .first()
+        .filter(|m| !nobody_is_shown && recipients.iter().all(|r| r.address.eq_ignore_ascii_case(&m.address)))
     {
         note(TO_HIMSELF, format!("the only recipient that is shown is the sender, {}", own.address));
     }

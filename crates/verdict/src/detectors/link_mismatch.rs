@@ -10,7 +10,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Link that lies about its target",
     category: Category::Phishing,
     severity: Severity::Suspicious,
-    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote, of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to the sender's own site, to a known counting service or to a site that stands behind links of several names (60\nwhere a well-known name or one of the tenant's is shown). Text that is not a web address is not judged.",
+    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote, of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to the sender's own site, to a known counting service or to a site that stands behind links of several names or behind four different\naddresses (60 where a well-known name or one of the tenant's is shown). Text that is not a web address is not judged, nor is a shortened one.",
     look,
 };
 
@@ -19,19 +19,26 @@ const FINDINGS_MAX: usize = 20;
 const CLAIMED_POINTS: u32 = 30;
 const COUNTED_POINTS: u32 = 40;
 const NAMED_POINTS: u32 = 60;
+/// One site behind so many different addresses counts clicks.
+const COUNTED_ADDRESSES: usize = 4;
 
 fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let lies = lies(evidence);
     let mut found: Vec<Finding> = Vec::new();
     for lie in &lies {
-        let others = lies.iter().any(|o| o.site == lie.site && o.claimed != lie.claimed);
+        let others = lies.iter().any(|o| o.site == lie.site && o.claimed != lie.claimed)
+            || addresses_of(evidence, &lie.site) >= COUNTED_ADDRESSES;
         let mut finding = judge(evidence, lie, others);
         if found.iter().any(|f| f.summary == finding.summary) {
             continue;
         }
-        // a newsletter counts the clicks on all its links: points of notes are given once
-        if finding.severity == Severity::Note && found.iter().any(|f| f.points >= finding.points) {
-            finding.points = 0;
+        // a newsletter counts the clicks on all its links: points of notes are given once, those of the worst
+        if finding.severity == Severity::Note {
+            match found.iter_mut().find(|f| f.severity == Severity::Note && f.points > 0) {
+                Some(before) if before.points < finding.points => before.points = 0,
+                Some(_) => finding.points = 0,
+                None => {}
+            }
         }
         found.push(finding);
     }
@@ -53,6 +60,10 @@ fn lies<'a>(evidence: &Evidence<'a>) -> Vec<Lie<'a>> {
     let all = links.filter_map(|link| {
         let shown = host_of_text(&link.text)?;
         let target = host_of_href(&link.href)?;
+        // a shortened address names nobody's site
+        if known::is_shortener(&shown) {
+            return None;
+        }
         let (site, claimed) = (site(&target), site(&shown));
         let is_lie = site != claimed && leads_on(&link.href, &target).is_none_or(|on| on != claimed);
         is_lie.then_some(Lie { text: &link.text, href: &link.href, target, site, shown, claimed })
@@ -60,7 +71,17 @@ fn lies<'a>(evidence: &Evidence<'a>) -> Vec<Lie<'a>> {
     all.take(FINDINGS_MAX).collect()
 }
 
-/// `others`: the same site stands behind links that show yet another one; so do services that count clicks.
+/// Different addresses of that site that the message leads to.
+fn addresses_of(evidence: &Evidence<'_>, site: &str) -> usize {
+    let mut all: Vec<&str> =
+        evidence.content.followed().filter(|u| u.site == site && !u.is_carried).map(|u| u.url.as_str()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.len()
+}
+
+/// `others`: the same site stands behind links that show yet another one, or behind many different ones; so do services
+/// that count clicks, while a lure leads to one page.
 fn judge(evidence: &Evidence<'_>, lie: &Lie<'_>, others: bool) -> Finding {
     let summary = format!("a link shows {} and leads to {}", lie.claimed, lie.site);
     let details = vec![format!("text \"{}\"", whose::cut(lie.text)), whose::detail(lie.href)];

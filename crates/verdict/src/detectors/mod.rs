@@ -141,7 +141,7 @@ mod tests {
     use std::path::Path;
 
     fn page() -> String {
-        let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones.\nA *note* holds nothing alone; each brings points, and from 100 on they hold together. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
+        let mut page = "# What Posthouse finds\n\nWritten from the catalogue in `crates/verdict/src/detectors` by its test (`UPDATE_EXPECT=1`); do not edit.\n\nInbound, *suspicious* and *malicious* findings hold a message; outbound, only *malicious* ones.\nA *note* holds nothing alone; each brings points, and from 100 on they hold together. Several\ndetectors hear the same words: of their notes the strongest counts in full, the others by half, and all together at most 75 points; notes about how the\nsender looks (`brand`, `display_name`, `header_form`, `look_alike_domain`, `reply_to`, `sender_domain`) at most 90. A tenant's policy can\nlist detectors under `only_note`: their findings are written down and hold nothing.\n".to_owned();
         for d in CATALOGUE {
             write!(
                 page,

@@ -10,8 +10,8 @@ pub const DETECTOR: Detector = Detector {
     id: "offer_wording",
     title: "Cures, leads and other unasked offers",
     category: Category::Spam,
-    severity: Severity::Suspicious,
-    prose: "Miracle cures, slimming and potency, insurance, loans against a house, solar and window leads, search engine\noptimisation; with the marks of affiliate mailings (an address to write to, \"this is an advertisement\"). Phrases count\nwhen they stand near each other; three kinds have to come together before words alone hold a message, and they weigh\nless when the sender's domain is proven (DMARC, DKIM) and links lead to it.",
+    severity: Severity::Note,
+    prose: "Miracle cures, slimming and potency, insurance, loans against a house, solar and window leads, search engine\noptimisation; with the marks of affiliate mailings (an address to write to, \"this is an advertisement\"). Phrases\ncount when they stand near each other; they hold nothing without something else than words, and weigh less when the\nsender's domain is proven (DMARC, DKIM) and links lead to it.",
     look,
 };
 

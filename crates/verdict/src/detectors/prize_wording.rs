@@ -10,8 +10,8 @@ pub const DETECTOR: Detector = Detector {
     id: "prize_wording",
     title: "Prizes and surveys",
     category: Category::Spam,
-    severity: Severity::Suspicious,
-    prose: "Won without having played: the reader was chosen, a prize or points wait, a survey or a confirmation is asked for; in\nthe languages of `credential_wording`. Phrases count when they stand near each other; three kinds have to come\ntogether before words alone hold a message, and they weigh less when the sender's domain is proven (DMARC, DKIM) and\nlinks lead to it. A shop's own raffle from its own domain is noted at most.",
+    severity: Severity::Note,
+    prose: "Won without having played: the reader was chosen, a prize or points wait, a survey or a confirmation is asked for; in\nthe languages of `credential_wording`. Phrases count when they stand near each other; they hold nothing without\nsomething else than words, and weigh less when the sender's domain is proven (DMARC, DKIM) and links lead to it. A\nshop's own raffle from its own domain is noted at most.",
     look,
 };
 

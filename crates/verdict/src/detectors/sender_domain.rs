@@ -10,7 +10,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Throw-away sender",
     category: Category::Spam,
     severity: Severity::Note,
-    prose: "Inbound mail from a domain of letters and digits that nobody chose to be remembered, from below a hosting platform's own domain, from many\nlevels of subdomains, from a suffix under which domains cost next to nothing, or from a free mail address under the name of a\ndepartment. Notes: honest people have cheap domains too, and a new tenant of Microsoft 365 writes from onmicrosoft.com at first.",
+    prose: "Inbound mail from a domain of letters and digits that nobody chose to be remembered, from a name in letters of changing case that is\nno word (`hVuukorHxTNDkRC@`), from below a hosting platform's own domain, from many\nlevels of subdomains, from a suffix under which domains cost next to nothing, or from a free mail address under the name of a\ndepartment. Notes: honest people have cheap domains too, and a new tenant of Microsoft 365 writes from onmicrosoft.com at first.",
     look,
 };
 
@@ -20,6 +20,8 @@ const MICROSOFT_TENANT: u32 = 30;
 const MANY_LEVELS: u32 = 25;
 const CHEAP: u32 = 25;
 const DEPARTMENT: u32 = 30;
+/// In front of the @.
+const RANDOM_LOCAL: u32 = 30;
 /// Labels of an ordinary address: `mail.news.shop.co.uk`.
 const LABELS_MAX: usize = 5;
 /// Nobody signs with these and writes from a free mail address.
@@ -81,6 +83,9 @@ fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
     let own = shown.site.split('.').next().unwrap_or_default();
     if domains::is_random(own) {
         note(RANDOM, format!("the domain {} is no name", shown.site));
+    }
+    if domains::is_random_name(shown.local()) {
+        note(RANDOM_LOCAL, format!("the name {} in front of the @ is none", shown.local()));
     }
     let labels = shown.domain.split('.');
     let short = labels.clone().filter(|l| l.len() == 1).count();

@@ -15,8 +15,11 @@ pub fn claimed(evidence: &Evidence<'_>) -> Vec<String> {
     sites
 }
 
-/// The site is proven to be the sender's own (DMARC, DKIM).
+/// The site is proven to be the sender's own (DMARC, DKIM, or SPF of the very domain that From shows).
 pub fn is_proven(evidence: &Evidence<'_>, of: &str) -> bool {
+    if evidence.sender.is_aligned() && evidence.sender.shown().is_some_and(|shown| shown.site == of) {
+        return true;
+    }
     evidence.proofs.microsoft.iter().chain(&evidence.proofs.own).any(|p| {
         matches!(p.method.as_str(), "dkim" | "dmarc")
             && p.result == "pass"

@@ -1,7 +1,9 @@
 //! What a message has beside its words: links, a telephone number, where answers go.
 
 use crate::Evidence;
+use crate::content::known;
 use crate::content::urls::{Within, site};
+use crate::detectors::whose;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -19,6 +21,33 @@ pub(crate) fn link_sites<'a>(evidence: &Evidence<'a>) -> Vec<&'a str> {
     sites.sort_unstable();
     sites.dedup();
     sites
+}
+
+/// Some link goes anywhere but to well-known names that are not the sender's: calendars, maps, social networks.
+pub(crate) fn leads_to_a_seller(evidence: &Evidence<'_>) -> bool {
+    let claimed = whose::claimed(evidence);
+    let mut body = evidence.content.followed().filter(|url| url.within == Within::Body);
+    body.any(|url| claimed.contains(&url.site) || known::brand_of(&url.host).is_none())
+}
+
+/// Sites that stand in anybody's footer: they say nothing about whose a message is.
+const IN_FOOTERS: [&str; 12] = [
+    "facebook.com",
+    "instagram.com",
+    "linkedin.com",
+    "twitter.com",
+    "x.com",
+    "youtube.com",
+    "tiktok.com",
+    "pinterest.com",
+    "xing.com",
+    "threads.net",
+    "bsky.app",
+    "w3.org",
+];
+
+pub(crate) fn is_in_footers(site: &str) -> bool {
+    IN_FOOTERS.contains(&site)
 }
 
 /// A number to call: ten digits or more with the marks that people put between them, or a leading plus.

@@ -4,7 +4,7 @@ use super::standing::{self, Standing};
 use super::{Hit, Signal, Wording};
 use crate::detectors::Detector;
 use crate::finding::HOLD_POINTS;
-use crate::{Evidence, Finding, limits};
+use crate::{Category, Evidence, Finding, limits};
 
 /// What one detector listens for.
 pub struct Recipe {
@@ -74,7 +74,8 @@ pub fn judge(evidence: &Evidence<'_>, detector: &Detector, recipe: &Recipe, extr
     let mut details: Vec<String> = together.hits.iter().take(DETAILS_MAX).map(|hit| tell(hit)).collect();
     details.extend(standing.tell());
     vec![match points {
-        HOLD_POINTS.. => Finding::suspicious(detector, summary, details),
+        // unasked offers and newsletters differ in who wanted them, not in their words
+        HOLD_POINTS.. if detector.category != Category::Spam => Finding::suspicious(detector, summary, details),
         _ => Finding::note(detector, points, summary, details),
     }]
 }
@@ -88,7 +89,7 @@ impl Standing {
     fn percent(&self, recipe: &Recipe, nameless: bool) -> u32 {
         match self {
             Standing::Own(_) => recipe.own_percent,
-            Standing::Partly(_) => recipe.partly_percent,
+            Standing::Partly(_) | Standing::Claimed(_) => recipe.partly_percent,
             Standing::Proven(_) if !nameless => recipe.proven_percent,
             Standing::Proven(_) | Standing::Elsewhere => 100,
         }

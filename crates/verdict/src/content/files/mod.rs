@@ -127,8 +127,17 @@ pub fn gather(parts: &[Part<'_>]) -> (Vec<File>, Vec<String>) {
     (opener.files, opener.unscannable)
 }
 
+/// Shows the octets of every attachment and of every file inside one, within the same bounds, each with its path.
+pub fn each_opened(parts: &[Part<'_>], look: &mut dyn FnMut(&str, &[u8])) {
+    opened_before(parts, Some(Eyes(look)));
+}
+
 fn opened<'a>(parts: &'a [Part<'a>]) -> Opener<'a> {
-    let mut opener = Opener { parts, ..Opener::default() };
+    opened_before(parts, None)
+}
+
+fn opened_before<'a>(parts: &'a [Part<'a>], eyes: Option<Eyes<'a>>) -> Opener<'a> {
+    let mut opener = Opener { parts, eyes, ..Opener::default() };
     for part in parts.iter().filter(|p| is_file(p)) {
         let name = part.file_name.unwrap_or_default();
         opener.file(name, name.to_owned(), &part.content_type, &part.decoded, 0);
@@ -137,7 +146,7 @@ fn opened<'a>(parts: &'a [Part<'a>]) -> Opener<'a> {
 }
 
 /// The bodies are shown by the reader's program; everything else can be saved and opened.
-fn is_file(part: &Part<'_>) -> bool {
+pub(crate) fn is_file(part: &Part<'_>) -> bool {
     match part.kind {
         Kind::Binary => true,
         Kind::Text | Kind::Html => part.is_attachment || part.file_name.is_some(),
@@ -155,10 +164,23 @@ struct Opener<'a> {
     codes: code::Allowance,
     /// Words of the text that may be passwords; looked for once one is needed.
     passwords: Option<Vec<String>>,
+    eyes: Option<Eyes<'a>>,
+}
+
+/// Who else wants to see each file.
+struct Eyes<'a>(&'a mut dyn FnMut(&str, &[u8]));
+
+impl std::fmt::Debug for Eyes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Eyes")
+    }
 }
 
 impl Opener<'_> {
     fn file(&mut self, name: &str, path: String, claimed: &str, octets: &[u8], depth: usize) {
+        if let Some(eyes) = &mut self.eyes {
+            (eyes.0)(&path, octets);
+        }
         let kind = kind::kind_of(octets, name, claimed);
         let at = self.note(name, path, kind, depth);
         self.files[at].claimed = claimed.to_owned();

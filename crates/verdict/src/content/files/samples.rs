@@ -199,6 +199,11 @@ fn named(name: &str) -> Vec<u8> {
         "svg-script" => page(
             "<svg xmlns='http://www.w3.org/2000/svg'><script>window.location.href='https://attacker.example'</script></svg>",
         ),
+        "svg-chart" => page(&format!(
+            "<svg xmlns='http://www.w3.org/2000/svg'><script>function zoom(e){{e.style.fill='red'}}</script>{}</svg>",
+            "<g onclick='zoom(this)'><title>serve::handle (812 samples, 12.1 %)</title><text>serve::handle</text></g>"
+                .repeat(20)
+        )),
         "svg-link" => page(
             "<svg xmlns='http://www.w3.org/2000/svg'><a href='https://other.example/x'><rect width='9' height='9'/></a></svg>",
         ),

@@ -18,6 +18,7 @@ fn part<'a>(name: &'a str, octets: &'a [u8]) -> Part<'a> {
         is_other_reading: false,
         has_html_twin: false,
         depth: 0,
+        place: 0,
     }
 }
 
