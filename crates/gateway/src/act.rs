@@ -13,9 +13,10 @@ use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
 use mail::{Edit, Envelope, Message, Pieces, Recipient};
+use std::sync::Arc;
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
-use verdict::{Decision, Proofs, Verdict};
+use verdict::{Because, Decision, Proofs, Verdict};
 
 pub(crate) enum Action {
     HandBack(WayBack),
@@ -76,18 +77,9 @@ pub(crate) async fn act(
             Ok(Action::HandBack(WayBack { raw, edits: told, envelope, redirected_to }))
         }
         Verdict::Hold => {
-            let hold = new_hold(
-                attributed,
-                received,
-                message,
-                received.envelope.clone(),
-                HoldReason::Judged,
-                decided.decision.reasons.clone(),
-            );
-            let id = hold_it(house, &hold, received)
-                .await
-                .map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
-            Ok(Action::Held(id))
+            let hold = judged(attributed, received, message, received.envelope.clone(), decided, &decided.decision);
+            let held = hold_it(house, &hold, received).await;
+            held.map(Action::Held).map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))
         }
         Verdict::Reject => Ok(Action::Rejected),
         Verdict::Delete => {
@@ -95,6 +87,50 @@ pub(crate) async fn act(
             deleted.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?;
             Ok(Action::Deleted)
         }
+    }
+}
+
+/// Holds it for those who do not get it while others do; what goes on is for the rest. Under which id it is held.
+pub(crate) async fn set_apart(
+    house: &House,
+    attributed: &Attributed,
+    received: &Arc<Received>,
+    message: &Message,
+    decided: &Decided,
+) -> Result<(Arc<Received>, Option<String>), Stop> {
+    if decided.apart.is_empty() {
+        return Ok((received.clone(), None));
+    }
+    let (mut rest, mut held) = (received.envelope.clone(), None);
+    for apart in &decided.apart {
+        let recipients = apart.recipients.iter().map(|n| received.envelope.recipients[*n].clone()).collect();
+        let envelope = Envelope { recipients, ..received.envelope.clone() };
+        rest.recipients.retain(|r| !envelope.recipients.contains(r));
+        let mut hold = judged(attributed, received, message, envelope, decided, &apart.decision);
+        if apart.is_personal {
+            // what they may do with it is theirs alone
+            hold.key += "-own-list";
+        }
+        let id = hold_it(house, &hold, received).await;
+        held = Some(id.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?);
+    }
+    Ok((Arc::new(Received { envelope: rest, ..Received::clone(received) }), held))
+}
+
+fn judged(
+    attributed: &Attributed,
+    received: &Received,
+    message: &Message,
+    envelope: Envelope,
+    decided: &Decided,
+    decision: &Decision,
+) -> NewHold {
+    let why = decision.reasons.clone();
+    NewHold {
+        category: Some(decision.category),
+        because: decision.because.clone(),
+        malware: decided.malware || decision.category == tenant::Category::Malware,
+        ..new_hold(attributed, received, message, envelope, HoldReason::Judged, why)
     }
 }
 
@@ -199,6 +235,10 @@ pub(crate) fn new_hold(
         subject: message.subject(),
         from: message.from_address(),
         probe: attributed.probe.is_some(),
+        category: None,
+        because: Because::default(),
+        malware: false,
+        marks: verdict::Marks::default(),
     }
 }
 

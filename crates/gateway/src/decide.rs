@@ -11,8 +11,8 @@ use crate::strip::strip;
 use mail::{Message, Replacement};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tenant::Sender;
-use verdict::{Decision, Proofs, Verdict, Who};
+use tenant::{Direction, Listed, Sender};
+use verdict::{Category, Decision, Finding, Proofs, Severity, Verdict, Who};
 
 pub(crate) struct Decided {
     pub decision: Decision,
@@ -22,6 +22,20 @@ pub(crate) struct Decided {
     pub is_suspicious: bool,
     /// What is taken out of it.
     pub replacements: Vec<Replacement>,
+    /// Who does not get it although others do: whose own list keeps the sender out, or those who lack the entry by
+    /// which others let him through.
+    pub apart: Vec<Apart>,
+    /// Something in it harms by itself, whatever it is held for.
+    pub malware: bool,
+}
+
+/// Held for these recipients, while the others get it.
+pub(crate) struct Apart {
+    /// By their place in the envelope.
+    pub recipients: Vec<usize>,
+    pub decision: Decision,
+    /// By their own lists.
+    pub is_personal: bool,
 }
 
 pub(crate) async fn decide(
@@ -59,29 +73,85 @@ fn by_findings(
     proofs: &Proofs,
     judged: Result<Judgement, Fault>,
 ) -> Result<Decided, Stop> {
-    let decided =
-        |decision, judged, is_suspicious| Decided { decision, judged, is_suspicious, replacements: Vec::new() };
     let policy = &attributed.tenant().policy;
-    let (mut decision, fault) = match judged {
+    let (mut decision, apart, malware, fault) = match judged {
         Ok(Judgement { looked: Looked { findings, lacks, .. }, .. }) => {
             let from = message.from_address().unwrap_or_default();
-            let who = who(house, attributed, received, message, proofs, &from);
-            let decision = verdict::decide(&findings, policy, &who);
+            let all = who(house, attributed, received, message, proofs, &from);
+            let (decision, apart) = for_each(attributed, &all, |who| verdict::decide(&findings, policy, who));
+            let malware = has_malware(&findings);
             match lacks {
                 // what is bad enough to be kept needs no other opinion
-                Some(fault) if matches!(decision.verdict, Verdict::Pass | Verdict::Redirect) => (decision, fault),
-                _ => return Ok(decided(decision, true, verdict::is_suspicious(&findings))),
+                Some(fault) if passes(decision.verdict) => (decision, apart, malware, fault),
+                _ => {
+                    let is_suspicious = verdict::is_suspicious(&findings);
+                    return Ok(Decided {
+                        decision,
+                        judged: true,
+                        is_suspicious,
+                        replacements: Vec::new(),
+                        apart,
+                        malware,
+                    });
+                }
             }
         }
-        Err(fault) => (Decision::pass(Vec::new()), fault),
+        Err(fault) => (Decision::pass(Vec::new()), Vec::new(), false, fault),
     };
     match fault.consequence(policy) {
         Consequence::RefuseForNow => Err(Stop::of(&fault, Some(attributed.id()), &received.id)),
         Consequence::PassUnjudged => {
             decision.reasons.insert(0, format!("not judged: {}", fault.alert().2));
-            Ok(decided(decision, false, true))
+            Ok(Decided { decision, judged: false, is_suspicious: true, replacements: Vec::new(), apart, malware })
         }
     }
+}
+
+/// Somebody gets it.
+fn passes(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Pass | Verdict::Redirect)
+}
+
+/// Also where the tenant has its detector only note, or blocks the sender anyway: it must not reach anybody as it is.
+pub(crate) fn has_malware(findings: &[Finding]) -> bool {
+    findings.iter().any(|f| f.category == Category::Malware && f.severity > Severity::Note)
+}
+
+/// Recipients with lists of their own are decided by themselves. What any of them gets goes on its way, marked as the
+/// others' is; who does not get it is told of apart.
+fn for_each(attributed: &Attributed, all: &Who<'_>, decide: impl Fn(&Who<'_>) -> Decision) -> (Decision, Vec<Apart>) {
+    let connected = &attributed.connected;
+    if all.direction == Direction::Outbound || connected.personal.is_empty() {
+        return (decide(all), Vec::new());
+    }
+    let mut groups: Vec<(Listed<'_>, Vec<usize>)> = vec![(Listed::No, Vec::new())];
+    for (n, recipient) in all.recipients.iter().enumerate() {
+        let listed = connected.personal(recipient, all.sender, all.now);
+        match groups.iter_mut().find(|(known, _)| *known == listed) {
+            Some((_, people)) => people.push(n),
+            None => groups.push((listed, vec![n])),
+        }
+    }
+    groups.retain(|(_, people)| !people.is_empty());
+    let decided = groups.into_iter().map(|(personal, people)| {
+        let recipients = people.iter().map(|n| all.recipients[*n]).collect();
+        let decision = decide(&Who { recipients, personal, ..all.clone() });
+        Apart { recipients: people, decision, is_personal: matches!(personal, Listed::Blocked(_)) }
+    });
+    let (passes, mut kept): (Vec<_>, Vec<_>) = decided.partition(|a| passes(a.decision.verdict));
+    // the first is of those without an entry, if there are any
+    if let Some(first) = passes.into_iter().next() {
+        // what only some of them want deleted is held
+        kept.iter_mut().for_each(|a| a.decision.verdict = Verdict::Hold);
+        return (first.decision, kept);
+    }
+    let alike = kept.windows(2).all(|two| two[0].decision.verdict == two[1].decision.verdict);
+    let first = kept.into_iter().next();
+    let mut decision = first.map_or_else(|| decide(all), |a| a.decision);
+    if !alike {
+        decision.verdict = Verdict::Hold;
+    }
+    (decision, Vec::new())
 }
 
 fn who<'a>(
@@ -100,6 +170,7 @@ fn who<'a>(
             client: client(message).filter(|ip| !house.live().is_microsofts(*ip)),
         },
         recipients: received.envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
+        personal: Listed::No,
         proven: from.rsplit_once('@').is_some_and(|(_, domain)| proofs.prove(domain)),
         members: Some(&attributed.connected.members),
         now: received.at.as_second(),

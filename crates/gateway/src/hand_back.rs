@@ -13,7 +13,7 @@ use crate::replies;
 use crate::returns::{Said, offer};
 use mail::{Envelope, Message};
 use smtp::Reply;
-use store::{AlertKind, HoldReason, JourneyEntry, Outcome};
+use store::{AlertKind, HoldReason, JourneyEntry, NewHold, Outcome};
 use tenant::TenantId;
 
 pub(crate) use crate::returns::Connections;
@@ -31,9 +31,13 @@ impl HandedBack {
     /// Writes Microsoft's words into the journal whatever they led to.
     pub(crate) fn finish(self, entry: &mut JourneyEntry) -> Result<Ended, Stop> {
         entry.returned = self.returned;
-        entry.held = self.held;
         entry.redirected_to = self.redirected_to;
-        self.result
+        let apart = entry.held.take();
+        entry.held = self.held.or_else(|| apart.clone());
+        self.result.map(|ended| match (ended.outcome, apart) {
+            (Outcome::HandedBack, Some(_)) => Ended { outcome: Outcome::PartlyHeld, ..ended },
+            _ => ended,
+        })
     }
 }
 
@@ -43,6 +47,7 @@ pub(crate) async fn hand_back(
     received: &Received,
     message: &Message,
     way: &WayBack,
+    marks: verdict::Marks,
 ) -> HandedBack {
     let (tenant, id) = (attributed.id(), &received.id);
     let said = match offer(house, &attributed.connected, &way.envelope, &way.raw, &received.deadlines()).await {
@@ -77,7 +82,7 @@ pub(crate) async fn hand_back(
         done.result = all_refused(&said, tenant, id);
         return done;
     }
-    match hold_the_rest(house, attributed, received, message, &said, &left).await {
+    match hold_the_rest(house, attributed, received, message, (&said, &left), marks).await {
         Ok(held) => {
             done.held = Some(held);
             done.result = Ok(Ended { outcome: Outcome::PartlyHeld, reply: replies::taken(id) });
@@ -121,15 +126,15 @@ async fn hold_the_rest(
     attributed: &Attributed,
     received: &Received,
     message: &Message,
-    said: &[Said],
-    left: &[usize],
+    (said, left): (&[Said], &[usize]),
+    marks: verdict::Marks,
 ) -> Result<String, Fault> {
     let address = |n: usize| &received.envelope.recipients[n].address;
     let why = left.iter().map(|n| format!("{}: {}", address(*n), said[*n].reply())).collect();
     let recipients = left.iter().map(|n| received.envelope.recipients[*n].clone()).collect();
     let envelope = Envelope { recipients, ..received.envelope.clone() };
     let (reason, tenant) = (reason_of(left.iter().map(|n| &said[*n])), attributed.id());
-    let hold = new_hold(attributed, received, message, envelope, reason, why);
+    let hold = NewHold { marks, ..new_hold(attributed, received, message, envelope, reason, why) };
     let held = hold_it(house, &hold, received).await?;
     if let Some(fault) = left.iter().find_map(|n| said[*n].fault()) {
         house.raise(&Stop::of(&fault, Some(tenant), &received.id).alert).await;

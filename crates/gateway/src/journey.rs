@@ -1,6 +1,6 @@
 //! The life of a message, on one screen. Each step is the file of its name; docs/journey.md tells the same in prose.
 
-use crate::act::{Action, act};
+use crate::act::{Action, act, set_apart};
 use crate::attribute::attribute;
 use crate::authenticate::authenticate;
 use crate::decide::decide;
@@ -43,7 +43,13 @@ pub(crate) async fn journey(house: &Arc<House>, received: &Arc<Received>, log: &
     log.entry.decision = Some(decided.decision.clone());
     log.entry.judged = decided.judged;
 
-    let action = log.step("act", pin!(act(house, &attributed, received, &message, &proofs, &decided))).await?;
+    let acting = async {
+        let (rest, held) = set_apart(house, &attributed, received, &message, &decided).await?;
+        let action = act(house, &attributed, &rest, &message, &proofs, &decided).await?;
+        Ok((rest, held, action))
+    };
+    let (received, apart, action) = log.step("act", pin!(acting)).await?;
+    log.entry.held = apart;
     let ended = match action {
         Action::Held(id) => {
             log.entry.held = Some(id);
@@ -53,11 +59,12 @@ pub(crate) async fn journey(house: &Arc<House>, received: &Arc<Received>, log: &
         Action::Deleted => Ok(Ended { outcome: Outcome::Deleted, reply: replies::taken(&received.id) }),
         Action::HandBack(way) => {
             log.entry.edits.clone_from(&way.edits);
-            log.step("hand back", pin!(hand_back(house, &attributed, received, &message, &way)))
+            let marks = decided.decision.marks;
+            log.step("hand back", pin!(hand_back(house, &attributed, &received, &message, &way, marks)))
                 .await
                 .finish(&mut log.entry)
         }
     }?;
-    notify(house, &attributed, received, &message, &decided.decision, ended.outcome);
+    notify(house, &attributed, &received, &message, &decided.decision, ended.outcome);
     Ok(ended)
 }

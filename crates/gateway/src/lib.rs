@@ -44,7 +44,7 @@ mod zone;
 
 pub use arc::{ArcKey, ArcSettings};
 pub use decide::client;
-pub use release::release;
+pub use release::{By, Desk, expires};
 pub use serve::{GatewayError, Running, Settings, start};
 pub use tenants::{members, people};
 pub use web::WebSettings;

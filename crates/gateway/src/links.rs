@@ -44,6 +44,11 @@ impl PublicUrl {
         self.0.path().trim_end_matches('/')
     }
 
+    /// Without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+
     /// What every rewritten link begins with.
     fn links(&self) -> String {
         format!("{}/l/", self.0.as_str().trim_end_matches('/'))

@@ -25,7 +25,7 @@ use tenant::{HEADER_PASS, HEADER_PROBE, HEADER_ROUTE};
 use tracing::Instrument;
 
 /// A message as it was handed to us, by a peer that proved to be Exchange Online.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub id: String,
     pub at: jiff::Timestamp,

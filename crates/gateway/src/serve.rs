@@ -76,8 +76,14 @@ pub enum GatewayError {
     Resolver(String),
     #[error("store: {0}")]
     Store(#[from] store::StoreError),
-    #[error("nothing held is called {0}")]
+    #[error("nothing held is called {0}; perhaps it was released or deleted meanwhile")]
     NotHeld(String),
+    #[error("somebody else is releasing it at this moment; look again with `posthouse held list`")]
+    UnderWay,
+    #[error(
+        "{0} holds malware and goes back to nobody as it is; `posthouse held archive {0} --to ADMIN` sends an administrator an archive with a password"
+    )]
+    Malware(String),
     #[error("tenant {0} is not connected any more; connect it again before releasing its mail")]
     NotConnected(TenantId),
     #[error("{0}")]
@@ -172,6 +178,9 @@ async fn forget_the_old(house: Arc<House>) {
         if let Err(e) = house.store.forget_before(jiff::Timestamp::now() - life).await {
             tracing::error!(error = %e, "the journal was not swept");
         }
+        if let Err(e) = house.store.forget_reports_before(jiff::Timestamp::now() - life).await {
+            tracing::error!(error = %e, "reports of wrong judgements were not swept");
+        }
         if let Err(e) = release::delete_expired(&house.store).await {
             tracing::error!(error = %e, "held mail whose time is over was not deleted");
         }
@@ -193,6 +202,11 @@ impl Running {
         self.house.engines.reload().map_err(GatewayError::Rules)?;
         self.house.set_live(live);
         Ok(())
+    }
+
+    /// Releases and sends with what this gateway has open.
+    pub fn desk(&self) -> release::Desk {
+        release::Desk::of(self.house.clone())
     }
 
     /// Ends with the gateway.

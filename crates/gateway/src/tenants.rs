@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Store};
-use tenant::{Members, Tenant, TenantId};
+use tenant::{Listed, Lists, Members, Sender, Tenant, TenantId};
 use verdict::CustomRules;
 use verdict::detectors::impersonation;
 
@@ -23,6 +23,8 @@ pub(crate) struct Connected {
     pub custom: Arc<CustomRules>,
     /// Those of the policy as detectors compare them: addresses in lower case, names in the form of `people`.
     pub vips: HashSet<String>,
+    /// Whom single users let through or keep out, by each address of theirs.
+    pub personal: HashMap<String, Lists>,
     /// How we prove ourselves to Exchange Online for this tenant, or why we cannot.
     pub tls: Result<Arc<rustls::ClientConfig>, String>,
     /// Changes with certificate and host: a connection opened with the old ones is not used for the new ones.
@@ -115,6 +117,7 @@ impl Tenants {
             Some(before) => before.members.clone(),
             None => Arc::new(members(store, tenant.id, &groups).await?),
         };
+        let personal = store.all_user_lists(tenant.id).await?;
         let custom = match before.filter(|b| b.tenant.policy.rules.custom == tenant.policy.rules.custom) {
             Some(before) => before.custom.clone(),
             None => Arc::new(custom(store, &tenant).await?),
@@ -125,7 +128,15 @@ impl Tenants {
         let way_back = way_back(&tenant);
         let vip = |v: &String| if v.contains('@') { v.trim().to_lowercase() } else { impersonation::normalise(v) };
         let vips = tenant.policy.vips.iter().map(vip).filter(|v| !v.is_empty()).collect();
-        Ok(Connected { tenant, people, members, people_revision, custom, vips, tls, way_back, revision })
+        Ok(Connected { tenant, people, members, personal, people_revision, custom, vips, tls, way_back, revision })
+    }
+}
+
+impl Connected {
+    /// What this recipient's own list says of a sender.
+    pub(crate) fn personal(&self, recipient: &str, sender: Sender<'_>, now: i64) -> Listed<'_> {
+        let lists = self.personal.get(&recipient.to_lowercase());
+        lists.map_or(Listed::No, |lists| lists.of(sender, now))
     }
 }
 

@@ -34,14 +34,14 @@ pub struct WebSettings {
 }
 
 impl Running {
-    /// Serves the pages beside the mail, if there are to be any.
-    pub async fn serve_web(&mut self) -> Result<Option<SocketAddr>, GatewayError> {
+    /// Serves the pages beside the mail, if there are to be any; `others` are those of other crates.
+    pub async fn serve_web(&mut self, others: Router) -> Result<Option<SocketAddr>, GatewayError> {
         let Some(web) = self.house.settings.web.clone() else { return Ok(None) };
         let wrong = |source| GatewayError::ListenWeb { address: web.listen, source };
         let tcp = TcpListener::bind(web.listen).await.map_err(wrong)?;
         let address = tcp.local_addr().map_err(wrong)?;
         let door = Door { tcp, room: Arc::new(Semaphore::new(WEB_CONNECTIONS_MAX)) };
-        let pages = pages(&self.house, &web.public_url);
+        let pages = pages(&self.house, &web.public_url, others);
         self.beside(tokio::spawn(async move {
             if let Err(e) = axum::serve(door, pages).await {
                 tracing::error!(error = %e, "the web pages ended");
@@ -53,8 +53,8 @@ impl Running {
 }
 
 /// Every page; also below the path of the public URL, for a proxy that leaves it on.
-fn pages(house: &Arc<House>, public: &PublicUrl) -> Router {
-    let all = Router::new().merge(links::click::routes(house.clone()));
+fn pages(house: &Arc<House>, public: &PublicUrl, others: Router) -> Router {
+    let all = Router::new().merge(links::click::routes(house.clone())).merge(others);
     let below = public.path();
     let all = if below.is_empty() { all } else { all.clone().nest(below, all) };
     all.fallback(|| async { page(StatusCode::NOT_FOUND, "Nothing is here", "<h1>Nothing is here</h1>") })
@@ -96,7 +96,8 @@ async fn guarded(mut response: Response) -> Response {
     ];
     for (name, value) in all {
         if let Ok(value) = HeaderValue::from_str(value) {
-            response.headers_mut().insert(name, value);
+            // a page may have a policy of its own
+            response.headers_mut().entry(name).or_insert(value);
         }
     }
     response

@@ -53,6 +53,8 @@ pub struct Part<'a> {
     /// `type/subtype` in lower case.
     pub content_type: String,
     pub file_name: Option<&'a str>,
+    /// By which HTML shows it (RFC 2392), without its angle brackets.
+    pub content_id: Option<&'a str>,
     pub is_attachment: bool,
     pub kind: Kind,
     pub decoded: Cow<'a, [u8]>,
@@ -225,6 +227,7 @@ fn walk<'m>(message: MessageRef<'m>, depth: usize, inside: Option<usize>, parts:
         let read = Part {
             content_type: content_type.unwrap_or_else(|| "text/plain".into()),
             file_name: part.attachment_name(),
+            content_id: part.content_id(),
             is_attachment: part.is_attachment(),
             kind,
             decoded: if kind == Kind::Multipart { Cow::Borrowed(&[]) } else { part.decoded() },

@@ -136,6 +136,9 @@ pub enum Command {
     Allow {
         /// Tenant id, label or domain.
         tenant: String,
+        /// The list of this user, which counts for that user's mail alone; without it the tenant's.
+        #[arg(long, value_name = "ADDRESS")]
+        user: Option<String>,
         #[command(subcommand)]
         command: crate::policy::ListCommand,
     },
@@ -143,12 +146,20 @@ pub enum Command {
     Block {
         /// Tenant id, label or domain.
         tenant: String,
+        /// The list of this user, which counts for that user's mail alone; without it the tenant's.
+        #[arg(long, value_name = "ADDRESS")]
+        user: Option<String>,
         #[command(subcommand)]
         command: crate::policy::ListCommand,
     },
-    /// Messages that wait here.
+    /// Messages that wait here (docs/quarantine.md).
     #[command(subcommand)]
-    Held(HeldCommand),
+    Held(crate::held::HeldCommand),
+    /// Messages that somebody says were judged wrongly; each is kept with all that was known of it.
+    #[command(subcommand)]
+    Reports(crate::held::ReportsCommand),
+    /// Tell users by mail what is held for them, now, and what their links would do.
+    Digest(crate::held::DigestArgs),
     /// What somebody should look at, newest first, and who was told of it.
     #[command(args_conflicts_with_subcommands = true)]
     Alerts {
@@ -294,6 +305,13 @@ pub enum TenantCommand {
         #[command(flatten)]
         wish: crate::edits::Wish,
     },
+    /// Say who decides about held mail and who is told of it (docs/quarantine.md); without a wish, show it.
+    Quarantine {
+        /// Tenant id, label or domain.
+        tenant: String,
+        #[command(flatten)]
+        wish: crate::quarantine::Wish,
+    },
     /// Let Posthouse put right what somebody changed on its objects, within bounds, or only tell.
     SelfHeal {
         /// Tenant id, label or domain.
@@ -416,25 +434,6 @@ pub enum AlertsCommand {
         /// Its number in the list.
         id: i64,
     },
-}
-
-#[derive(Subcommand)]
-pub enum HeldCommand {
-    List {
-        #[arg(long)]
-        tenant: Option<String>,
-    },
-    /// Show one: envelope, reasons, headers.
-    Show {
-        id: String,
-        /// Print the whole message as it would be handed back.
-        #[arg(long)]
-        raw: bool,
-    },
-    /// Hand it back to Microsoft; it is deleted here once Microsoft has it.
-    Release { id: String },
-    /// Delete it for good.
-    Delete { id: String },
 }
 
 #[derive(Subcommand)]

@@ -1,9 +1,9 @@
 //! One function a subcommand.
 
-use crate::cli::{HeldCommand, SimArgs, TenantCommand};
+use crate::cli::{SimArgs, TenantCommand};
 use crate::config::Config;
-use crate::{edits, lifecycle, show, wiring};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::{edits, lifecycle, quarantine, show, wiring};
+use anyhow::{Context, Result, anyhow};
 use std::path::Path;
 use std::process::ExitCode;
 use store::{JourneyFilter, Store};
@@ -111,6 +111,7 @@ pub async fn tenant(config: &Config, command: TenantCommand, json: bool) -> Resu
         TenantCommand::Apply { file, ring, yes } => {
             return crate::fleet::apply(config, &store, &file, ring.as_deref(), yes, json).await;
         }
+        TenantCommand::Quarantine { tenant, wish } => quarantine::quarantine(&store, &tenant, wish, json).await?,
         TenantCommand::Edits { tenant, wish } => edits::edits(config, &store, &tenant, wish, json).await?,
         other => return lifecycle::tenant(&store, other, json).await,
     }
@@ -217,51 +218,4 @@ pub async fn explain(config: &Config, id: &str, json: bool) -> Result<()> {
     let mut told = serde_json::to_value(&entry)?;
     told["clicks"] = serde_json::to_value(&clicks)?;
     show::print(json, &told, || show::explain(&entry, tenant.as_ref()) + &show::clicks(&clicks))
-}
-
-pub async fn held(config: &Config, command: HeldCommand, json: bool) -> Result<()> {
-    let store = open(config).await?;
-    let one = async |id: &str| {
-        store
-            .held_one(id)
-            .await?
-            .ok_or_else(|| anyhow!("nothing held is called {id}; `posthouse held list` shows what is"))
-    };
-    match command {
-        HeldCommand::List { tenant } => {
-            let tenant = match tenant {
-                Some(name) => Some(wiring::find_tenant(&store, &name).await?.id),
-                None => None,
-            };
-            let list = store.held(tenant).await?;
-            show::print(json, &list, || show::held(&list))?;
-        }
-        HeldCommand::Show { id, raw } => {
-            let held = one(&id).await?;
-            let body = store.held_body(&held.id).await?;
-            if raw {
-                std::io::Write::write_all(&mut std::io::stdout().lock(), &body)?;
-                return Ok(());
-            }
-            let message = mail::Message::parse(body);
-            let header = String::from_utf8_lossy(&message.raw()[..message.headers().body_start()]).into_owned();
-            show::print(json, &serde_json::json!({"held": held, "header": header}), || show::held_one(&held, &header))?;
-        }
-        HeldCommand::Release { id } => {
-            let held = one(&id).await?;
-            let said = gateway::release(&store, &wiring::gateway_settings(config)?, &held.id).await?;
-            show::print(json, &serde_json::json!({"released": said.is_success(), "answer": said.to_string()}), || {
-                format!("Microsoft answered: {said}")
-            })?;
-            if !said.is_success() {
-                bail!("it is still held");
-            }
-        }
-        HeldCommand::Delete { id } => {
-            let held = one(&id).await?;
-            store.delete_held(&held.id).await?;
-            show::print(json, &serde_json::json!({"deleted": held.id}), || format!("deleted {}", held.id))?;
-        }
-    }
-    Ok(())
 }

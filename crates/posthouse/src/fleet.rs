@@ -41,6 +41,8 @@ struct Entry {
     vips: Option<Vec<String>>,
     hold_days: Option<u32>,
     edits: Option<edits::Wish>,
+    /// All of it; what is not said is as usual.
+    quarantine: Option<tenant::Quarantine>,
 }
 
 /// A day is the least in which a person can look; more than a year is an archive.
@@ -101,6 +103,10 @@ async fn wished(config: &Config, store: &Store, entry: &Entry) -> Result<Tenant>
     }
     if let Some(wish) = &entry.edits {
         policy.edits = wish.on(&policy.edits, config).with_context(|| format!("tenant {}", entry.name))?;
+    }
+    if let Some(wish) = &entry.quarantine {
+        crate::quarantine::checked(wish, &tenant).with_context(|| format!("tenant {}: quarantine", entry.name))?;
+        tenant.policy.quarantine = wish.clone();
     }
     match tenant.rollout.wrong() {
         Some(wrong) => bail!("tenant {}: {wrong}", entry.name),

@@ -12,11 +12,13 @@ mod directory;
 mod edits;
 mod engine;
 mod fleet;
+mod held;
 mod ledger;
 mod lifecycle;
 mod link;
 mod logging;
 mod policy;
+mod quarantine;
 mod ranges;
 mod reload;
 mod replay;
@@ -101,9 +103,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 Command::Link(command) => link::run(&config, command, json).await?,
                 Command::Explain { id } => commands::explain(&config, &id, json).await?,
-                Command::Allow { tenant, command } => policy::lists(&config, &tenant, false, command, json).await?,
-                Command::Block { tenant, command } => policy::lists(&config, &tenant, true, command, json).await?,
-                Command::Held(command) => commands::held(&config, command, json).await?,
+                Command::Allow { tenant, user, command } => {
+                    policy::lists(&config, &tenant, user.as_deref(), false, command, json).await?
+                }
+                Command::Block { tenant, user, command } => {
+                    policy::lists(&config, &tenant, user.as_deref(), true, command, json).await?
+                }
+                Command::Held(command) => held::run(&config, command, json).await?,
+                Command::Reports(command) => held::reports(&config, command, json).await?,
+                Command::Digest(args) => return held::digest(&config, &args, json).await,
                 Command::Alerts { all, command } => return alerts::alerts(&config, command, all, json).await,
                 Command::Sim(_)
                 | Command::Classifier(_)

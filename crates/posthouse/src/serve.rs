@@ -62,7 +62,9 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         Some(listen) => Some(running.serve_status(listen).await?),
         None => None,
     };
-    let web = running.serve_web().await?;
+    let desk = running.desk();
+    let web = running.serve_web(::quarantine::pages(desk.clone())).await?;
+    let digests = tokio::spawn(::quarantine::run(desk, config.web.as_ref().map(|w| w.public_url.clone())));
     lock.tell([Some(running.smtp_address), running.dns_address, status, web].into_iter().flatten().collect(), status)?;
     tracing::info!(smtp = %running.smtp_address, dns = ?running.dns_address, ?status, ?web, "serving");
     // the control plane beside the gateway: its failure is told and stops no mail
@@ -86,7 +88,7 @@ pub async fn serve(config: Config, logging: &Logging, ready_file: Option<PathBuf
         }
     }
     tracing::info!("asked to end: finishing what is under way; a second signal ends at once");
-    beside.iter().chain([&notices]).for_each(JoinHandle::abort);
+    beside.iter().chain([&notices, &digests]).for_each(JoinHandle::abort);
     let finished = tokio::select! {
         finished = running.shutdown() => finished,
         () = signals.end() => {

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
-use store::{Alert, DeliveryState, Held, JourneyEntry};
+use store::{Alert, DeliveryState, Held, HoldReason, JourneyEntry};
 use tenant::Tenant;
 use verdict::{Decision, Measure};
 
@@ -204,38 +204,134 @@ pub fn decision(decision: &Decision) -> Vec<String> {
     out
 }
 
-pub fn held(list: &[Held]) -> String {
+pub fn held(list: &[Held], ends: &[jiff::Timestamp]) -> String {
     if list.is_empty() {
         return "nothing is held".into();
     }
-    let rows = list.iter().map(|h| {
+    let rows = list.iter().zip(ends).map(|(h, ends)| {
+        let first = h.hold.envelope.recipients.first().map_or("", |r| r.address.as_str());
+        let more = h.hold.envelope.recipients.len().saturating_sub(1);
         [
             at(h.at),
             h.id.clone(),
             way(Some(h.hold.direction)),
+            held_as(h).to_owned(),
             short(h.hold.from.as_deref().unwrap_or(&h.hold.envelope.sender), 40),
-            h.hold.envelope.recipients.len().to_string(),
+            short(first, 40) + &if more > 0 { format!(" and {more} more") } else { String::new() },
             short(h.hold.subject.as_deref().unwrap_or(""), 40),
             short(&h.hold.why.join("; "), 80),
-            h.bytes.to_string(),
+            at(*ends),
         ]
     });
-    table(["since (UTC)", "id", "way", "from", "rcpts", "subject", "why", "bytes"], rows).to_string()
+    table(["since (UTC)", "id", "way", "held as", "from", "for", "subject", "why", "deleted (UTC)"], rows).to_string()
 }
 
-pub fn held_one(held: &Held, header: &str) -> String {
+fn held_as(held: &Held) -> &'static str {
+    match (held.hold.reason, held.hold.category) {
+        (HoldReason::Judged, Some(category)) => category.as_str(),
+        (HoldReason::Judged, None) => "judged",
+        (HoldReason::RefusedForNow, _) => "refused for now",
+        (HoldReason::RefusedForGood, _) => "refused for good",
+    }
+}
+
+pub fn held_one(held: &Held, ends: jiff::Timestamp, header: &str) -> String {
     let recipients: Vec<_> = held.hold.envelope.recipients.iter().map(|r| r.address.clone()).collect();
-    let why = held.hold.why.iter().map(|w| format!("\n  · {}", safe(w))).collect::<String>();
+    let list = |all: &[String]| all.iter().map(|w| format!("\n  · {}", safe(w))).collect::<String>();
+    let because = match held.hold.because.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\nbecause {} ({} points){}",
+            safe(&held.hold.because.rule),
+            held.hold.because.points,
+            list(&held.hold.because.otherwise)
+        ),
+    };
+    let malware = if held.hold.malware { "\nit holds malware: it leaves only by `posthouse held archive`" } else { "" };
     format!(
-        "held {} since {} · {} bytes · journey {}\nfrom <{}> to {}\nwhy{why}\n\n{}",
+        "held {} since {} as {}, deleted {} · {} bytes · journey {}\nfrom <{}> to {}{malware}\nwhy{}{because}\n\n{}",
         held.id,
         at(held.at),
+        held_as(held),
+        at(ends),
         held.bytes,
         held.hold.journey,
         safe(&held.hold.envelope.sender),
         safe(&recipients.join(", ")),
+        list(&held.hold.why),
         header.lines().map(safe).collect::<Vec<_>>().join("\n")
     )
+}
+
+/// As a terminal can show it, whatever stands in it.
+pub fn preview(seen: &quarantine::Preview) -> String {
+    let mut out = Vec::new();
+    let mut row = |what: &str, text: String| {
+        if !text.is_empty() {
+            out.push(format!("{what:<14}{}", safe(&text)));
+        }
+    };
+    row("From", seen.from.join(", "));
+    row("Sent by", seen.sender.clone());
+    row("Answers go to", seen.reply_to.join(", "));
+    row("To", seen.to.join(", "));
+    row("Subject", seen.subject.clone());
+    for a in &seen.attachments {
+        row("Attachment", format!("{} ({}, {} octets)", a.name, a.content_type, a.octets));
+    }
+    out.push(String::new());
+    out.extend(seen.text.lines().map(safe));
+    if seen.is_cut {
+        out.push("…".into());
+    }
+    out.join("\n")
+}
+
+pub fn reports(list: &[store::Report]) -> String {
+    if list.is_empty() {
+        return "nobody reported anything".into();
+    }
+    let rows = list.iter().map(|r| {
+        let hold = &r.said.hold;
+        [
+            at(r.at),
+            r.id.clone(),
+            short(&r.reporter, 40),
+            hold.category.map_or("not judged", verdict::Category::as_str).to_owned(),
+            short(hold.from.as_deref().unwrap_or(&hold.envelope.sender), 40),
+            short(hold.subject.as_deref().unwrap_or(""), 40),
+            short(&r.said.note, 80),
+        ]
+    });
+    table(["when (UTC)", "id", "by", "held as", "from", "subject", "note"], rows).to_string()
+}
+
+pub fn digests(list: &[quarantine::Digest], told: &[String], has_links: bool) -> String {
+    if list.is_empty() {
+        return "there is nothing to tell anybody".into();
+    }
+    let mut out = Vec::new();
+    for (n, digest) in list.iter().enumerate() {
+        out.push(format!("{}: {}", safe(&digest.to), told.get(n).map_or("would be sent", String::as_str)));
+        for e in &digest.entries {
+            let links = match (has_links, e.may_release, e.malware) {
+                (false, ..) | (_, _, true) => "no links",
+                (_, true, _) => "look, release, delete",
+                (_, false, _) => "look, delete",
+            };
+            let category = e.category.map_or("not judged", verdict::Category::as_str);
+            out.push(format!(
+                "  {} {category} · {} · {} · {links}",
+                at(e.at),
+                short(&e.from, 40),
+                short(&e.subject, 60)
+            ));
+        }
+    }
+    if !has_links {
+        out.push("there are no links: [web] is not configured".into());
+    }
+    out.join("\n")
 }
 
 /// Each target once, with what became of the newest notice there.

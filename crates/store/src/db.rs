@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_ledger.sql"),
     include_str!("../migrations/0007_contacts.sql"),
     include_str!("../migrations/0008_links.sql"),
+    include_str!("../migrations/0009_quarantine.sql"),
 ];
 
 /// The file of [`Store::prove_writable`]; no held message has such an id.
@@ -70,7 +71,7 @@ impl Store {
         let (journal, entries) = mpsc::channel(limits::JOURNAL_ROWS_TOGETHER);
         tokio::spawn(write_journal(quick.clone(), entries));
         let store = Store { durable, quick, read, journal, bodies, key, data_dir: data_dir.into() };
-        let known = store.held(None).await?.into_iter().map(|h| h.id).collect();
+        let known = store.bodies_known().await?;
         store.bodies.sweep(&known);
         Ok(store)
     }

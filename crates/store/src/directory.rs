@@ -52,6 +52,13 @@ pub const UNCONFIRMED: &str = "Unconfirmed";
 /// Kind of a Microsoft 365 group; each has a mailbox of its own.
 pub const MICROSOFT_365_GROUP: &str = "Microsoft 365";
 
+impl Mailbox {
+    /// Every address of it, the primary one first.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.address).chain(&self.addresses)
+    }
+}
+
 impl User {
     /// Where a mailbox of this user would be; guests have theirs elsewhere.
     pub fn mailbox_address(&self) -> Option<&String> {
@@ -110,6 +117,14 @@ impl Store {
             .await?;
         }
         Ok(found)
+    }
+
+    /// Every mailbox, confirmed or not.
+    pub async fn each_mailbox(&self, id: TenantId, mut work: impl FnMut(Mailbox)) -> Result<()> {
+        for kind in ["unconfirmed", "mailbox"] {
+            self.each(id, kind, &mut work).await?;
+        }
+        Ok(())
     }
 
     /// Those whose name or one of whose addresses contains `text`.

@@ -3,10 +3,12 @@
 use crate::db::{beyond, from_json, from_millis, now_millis, to_json};
 use crate::{HeldEvent, HeldStep, Result, Store, StoreError, limits};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use mail::Pieces;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
-use tenant::{Direction, TenantId};
+use tenant::{Category, Direction, TenantId};
+use verdict::{Because, Marks};
 
 /// Why a message waits with us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,51 @@ pub struct NewHold {
     /// Same key, same message: a retry after a lost answer stores nothing twice.
     pub key: String,
     pub probe: bool,
+    /// What it was held as; `None` where it was not judged so, or by an older Posthouse.
+    #[serde(default)]
+    pub category: Option<Category>,
+    #[serde(default, skip_serializing_if = "Because::is_empty")]
+    pub because: Because,
+    /// Something in it harms by itself.
+    #[serde(default)]
+    pub malware: bool,
+    /// What the decision puts on it when it goes back.
+    #[serde(default, skip_serializing_if = "Marks::is_none")]
+    pub marks: Marks,
+}
+
+/// Which held messages to list; empty fields match everything.
+#[derive(Clone, Debug, Default)]
+pub struct HeldFilter {
+    pub tenant: Option<TenantId>,
+    /// A recipient, whole.
+    pub recipient: Option<String>,
+    /// Part of From or of the envelope's sender.
+    pub sender: Option<String>,
+    pub category: Option<Category>,
+    pub since: Option<jiff::Timestamp>,
+    pub reason: Option<HoldReason>,
+}
+
+impl HeldFilter {
+    fn takes(&self, held: &Held) -> bool {
+        let hold = &held.hold;
+        let says = |part: &String| {
+            let part = part.to_lowercase();
+            hold.envelope.sender.to_lowercase().contains(&part)
+                || hold.from.as_ref().is_some_and(|f| f.to_lowercase().contains(&part))
+        };
+        self.recipient.as_ref().is_none_or(|r| hold.is_for(r))
+            && self.sender.as_ref().is_none_or(says)
+            && self.category.is_none_or(|c| hold.category == Some(c))
+            && self.reason.is_none_or(|r| hold.reason == r)
+    }
+}
+
+impl NewHold {
+    pub fn is_for(&self, address: &str) -> bool {
+        self.envelope.recipients.iter().any(|r| r.address.eq_ignore_ascii_case(address))
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -136,6 +183,24 @@ impl Store {
         rows.iter().map(read_held).collect()
     }
 
+    /// Newest first.
+    pub async fn held_by(&self, filter: &HeldFilter) -> Result<Vec<Held>> {
+        let sql =
+            "SELECT id,at,bytes,json FROM held WHERE ($1 IS NULL OR tenant=$1) AND at>=$2 ORDER BY at DESC, id DESC";
+        let mut rows = sqlx::query(sql)
+            .bind(filter.tenant.map(|t| t.to_string()))
+            .bind(filter.since.map_or(0, jiff::Timestamp::as_millisecond))
+            .fetch(&self.read);
+        let mut found = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            let held = read_held(&row)?;
+            if filter.takes(&held) {
+                found.push(held);
+            }
+        }
+        Ok(found)
+    }
+
     /// How many wait, for each tenant that has any.
     pub async fn held_counts(&self) -> Result<Vec<(TenantId, u64)>> {
         let rows = sqlx::query("SELECT tenant,count(*) AS n FROM held GROUP BY tenant").fetch_all(&self.read).await?;
@@ -174,32 +239,39 @@ impl Store {
         }
     }
 
-    /// The message is held no more; what became of it stays known, in the same transaction. Row first: a body without
-    /// a row is swept later, a row without a body would be a lie.
+    /// The message is held no more; what became of it stays known, in the same transaction.
     pub async fn end_held(&self, held: &Held, step: HeldStep, answer: &str) -> Result<()> {
-        let mut tx = self.durable.begin().await?;
-        write_step(&mut tx, held, step, &addresses(&held.hold.envelope), answer).await?;
-        sqlx::query("DELETE FROM held WHERE id=$1").bind(&held.id).execute(&mut *tx).await?;
-        tx.commit().await?;
-        self.bodies.delete(&held.id).await
+        let nobody = mail::Envelope { recipients: Vec::new(), ..held.hold.envelope.clone() };
+        self.end_partly(held, step, &NewHold { envelope: nobody, ..held.hold.clone() }, answer).await
     }
 
-    /// Some recipients have it now, and it goes on being held for `rest` under the same id: together or not at all, so
-    /// that nobody gets it again with the next release.
-    pub async fn release_partly(&self, held: &Held, rest: &NewHold, answer: &str) -> Result<()> {
+    /// It ended for some recipients, and goes on being held for `rest` under the same id: together or not at all, so that
+    /// nobody gets it again with the next release. Who joined meanwhile waits on. Row first: a body without a row is
+    /// swept later, a row without a body would be a lie.
+    pub async fn end_partly(&self, held: &Held, step: HeldStep, rest: &NewHold, answer: &str) -> Result<()> {
         let waiting = addresses(&rest.envelope);
         let mut gone = addresses(&held.hold.envelope);
         gone.retain(|address| !waiting.contains(address));
-        let mut tx = self.durable.begin().await?;
-        write_step(&mut tx, held, HeldStep::Released, &gone, answer).await?;
-        sqlx::query("UPDATE held SET key=$2, json=$3 WHERE id=$1")
-            .bind(&held.id)
-            .bind(&rest.key)
-            .bind(to_json(rest)?)
-            .execute(&mut *tx)
-            .await?;
+        let mut tx = self.durable.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT json FROM held WHERE id=$1").bind(&held.id).fetch_optional(&mut *tx).await?;
+        let mut rest = rest.clone();
+        if let Some(row) = row {
+            let now: NewHold = from_json(&format!("held {}", held.id), row.try_get("json")?)?;
+            let joined = now.envelope.recipients.into_iter().filter(|r| !held.hold.is_for(&r.address));
+            rest.envelope.recipients.extend(joined);
+        }
+        write_step(&mut tx, held, step, &gone, answer).await?;
+        let is_over = rest.envelope.recipients.is_empty();
+        let end = match is_over {
+            true => sqlx::query("DELETE FROM held WHERE id=$1").bind(&held.id),
+            false => sqlx::query("UPDATE held SET key=$2, json=$3 WHERE id=$1")
+                .bind(&held.id)
+                .bind(rest.key.clone())
+                .bind(to_json(&rest)?),
+        };
+        end.execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok(())
+        if is_over { self.bodies.delete(&held.id).await } else { Ok(()) }
     }
 
     /// A release that Microsoft did not take; the message goes on being held.

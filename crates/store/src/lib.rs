@@ -21,7 +21,9 @@ mod lock;
 mod notices;
 mod plans;
 mod probes;
+mod quarantine;
 mod tenants;
+mod user_lists;
 mod zone;
 
 pub use acts::{Act, Verified};
@@ -31,7 +33,7 @@ pub use contacts::Contact;
 pub use db::Store;
 pub use directory::{Directory, DirectoryCounts, Group, MICROSOFT_365_GROUP, Mailbox, UNCONFIRMED, User};
 pub use directory_sync::{DirectoryPage, GroupChange, SyncKind, SyncState, Told, UserChange};
-pub use held::{Held, HoldReason, NewHold};
+pub use held::{Held, HeldFilter, HoldReason, NewHold};
 pub use journal::{Ended, EngineAnswer, JourneyEntry, JourneyFilter, Outcome, Passage, StepTime};
 pub use ledger::{Facts, HeldEvent, HeldStep, Kept};
 pub use links::Click;
@@ -39,6 +41,7 @@ pub use lock::TenantLock;
 pub use notices::{Delivery, DeliveryState, Due, Notice, NoticeTarget, Tried};
 pub use plans::{Pause, Receipt};
 pub use probes::{Probe, ProbeArrival};
+pub use quarantine::{Claim, Report, Reported};
 pub use tenants::StepRecord;
 pub use zone::ZoneRecord;
 

@@ -27,5 +27,10 @@ pub const EXPIRED_AT_ONCE: u32 = 500;
 pub const JOURNAL_ROWS_TOGETHER: usize = 64;
 /// Recipients of one outbound message that become contacts: who writes to more writes to a list.
 pub const CONTACTS_OF_A_MESSAGE_MAX: usize = 20;
+/// Senders that one user lists, allowed and blocked together: all users' lists are in the gateway's memory.
+pub const USER_ENTRIES_MAX: i64 = 500;
+/// Whoever uses a link is done within a minute, Exchange Online's answer included; a link whose user was killed meanwhile
+/// is good again after five.
+pub const LINK_CLAIM_MILLIS: i64 = 5 * 60 * 1000;
 /// Journeys that are read at once where all of some days are: some megabytes.
 pub const JOURNEYS_READ: i64 = 1_000;

@@ -22,6 +22,12 @@ impl Store {
         self.lock("watchdog.lock")
     }
 
+    /// One of a few files for many ids, so that none is left behind for each.
+    pub(crate) fn lock_one_of(&self, kind: &str, id: &str) -> Result<Option<TenantLock>> {
+        let n = id.bytes().fold(0u8, |n, b| n.wrapping_mul(31).wrapping_add(b)) % 32;
+        self.lock(&format!("{kind}-{n}.lock"))
+    }
+
     fn lock(&self, name: &str) -> Result<Option<TenantLock>> {
         let path: PathBuf = self.data_dir.join(name);
         let wrong = |source| StoreError::File { what: path.display().to_string(), source };

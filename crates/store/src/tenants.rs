@@ -85,6 +85,8 @@ impl Store {
             "DELETE FROM plans WHERE tenant=$1",
             "DELETE FROM receipts WHERE tenant=$1",
             "DELETE FROM pauses WHERE tenant=$1",
+            "DELETE FROM user_lists WHERE tenant=$1",
+            "DELETE FROM digests WHERE tenant=$1",
         ] {
             sqlx::query(sql).bind(id.to_string()).execute(&mut *tx).await?;
         }

@@ -51,6 +51,10 @@ fn hold(key: &str) -> NewHold {
         from: None,
         key: key.into(),
         probe: false,
+        category: None,
+        because: verdict::Because::default(),
+        malware: false,
+        marks: verdict::Marks::default(),
     }
 }
 
@@ -180,7 +184,7 @@ async fn what_became_of_a_held_message_stays_known() {
     let id = store.hold(&both, &pieces(b"both")).await.unwrap();
     store.put_release_refused(&one(&id).await, "450 4.2.1 busy").await.unwrap();
     let rest = NewHold { key: "both:1".into(), ..named("both@x", &["ben@contoso.example"]) };
-    store.release_partly(&one(&id).await, &rest, "250 2.6.0").await.unwrap();
+    store.end_partly(&one(&id).await, HeldStep::Released, &rest, "250 2.6.0").await.unwrap();
     assert_eq!(&store.held_body(&id).await.unwrap()[..], b"both", "the rest has its body");
     let gone = store.hold(&named("gone@x", &["anna@contoso.example"]), &pieces(b"gone")).await.unwrap();
     store.delete_held(&gone).await.unwrap();

@@ -11,6 +11,7 @@ mod links;
 mod lists;
 mod marks;
 mod policy;
+mod quarantine;
 mod rules;
 mod secret;
 
@@ -21,6 +22,7 @@ pub use links::{AtClick, LINK_DAYS, LINK_DAYS_MAX, Links};
 pub use lists::{Entry, Listed, Lists, Pattern, Sender};
 pub use marks::{HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_ROUTE, HEADER_VERDICT, MarkSecrets};
 pub use policy::{ExchangeRights, HOLD_DAYS, Policy, Rollout, Routing, Stage, WhenUnjudged};
+pub use quarantine::{Quarantine, TimeOfDay};
 pub use rules::{ALERT, Action, Actions, Kind, Level, Members, NOTICE_SENDER, Notify, Rule, Rules, Wording, Wrong};
 pub use secret::Secret;
 

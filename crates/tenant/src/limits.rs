@@ -19,3 +19,5 @@ pub const NOTE_CHARS_MAX: usize = 200;
 /// The widest network of clients in a list; a wider one is somebody's whole cloud.
 pub const CLIENT_PREFIX_MIN_V4: u8 = 16;
 pub const CLIENT_PREFIX_MIN_V6: u8 = 32;
+/// Digests of held mail a day; more are read by nobody.
+pub const DIGESTS_A_DAY_MAX: usize = 12;

@@ -90,6 +90,8 @@ pub struct Policy {
     /// What is done with what was found.
     pub rules: crate::Rules,
     pub lists: crate::Lists,
+    /// Of what is held.
+    pub quarantine: crate::Quarantine,
     /// Grows with every change of rules and lists.
     pub revision: u64,
 }
@@ -120,6 +122,7 @@ impl Default for Policy {
             edits: crate::Edits::default(),
             rules: crate::Rules::default(),
             lists: crate::Lists::default(),
+            quarantine: crate::Quarantine::default(),
             revision: 0,
         }
     }

@@ -32,6 +32,10 @@ pub(crate) fn because(case: &Case<'_>, weighed: &Weighed<'_>, findings: &[&Findi
     let fired: Vec<String> = weighed.fired.iter().map(|(k, a)| format!("{} = {}", k.as_str(), a.as_str())).collect();
     let rule = match (case.standing, fired.is_empty()) {
         (Standing::Allowed(entry), true) => format!("allow list: {}", noted(entry)),
+        (Standing::AllowedByRecipient(entry), true) => format!("the recipient's own allow list: {}", noted(entry)),
+        (Standing::BlockedByRecipient(entry), _) if weighed.category == Category::BlockedSender => {
+            format!("the recipient's own block list: {}", noted(entry))
+        }
         (_, true) => format!("{name}: nothing that holds or marks it"),
         (Standing::Blocked(entry), _) if weighed.category == Category::BlockedSender => {
             format!("{name}: {}, by the block list: {}", fired.join(", "), noted(entry))
@@ -58,18 +62,18 @@ fn otherwise(case: &Case<'_>, weighed: &Weighed<'_>, findings: &[&Finding]) -> V
         all.extend(without_one(case, weighed, findings));
     }
     match case.standing {
-        Standing::Blocked(entry) => {
+        Standing::Blocked(entry) | Standing::BlockedByRecipient(entry) => {
             let other = differs(as_if(Standing::Unknown, weighed.rule, findings));
             all.extend(
                 other.map(|would| format!("without the block entry for {} it would have {would}", entry.sender)),
             );
         }
-        Standing::Allowed(entry) => {
+        Standing::Allowed(entry) | Standing::AllowedByRecipient(entry) => {
             let other = differs(as_if(Standing::Unknown, weighed.rule, findings));
             all.extend(
                 other.map(|would| format!("without the allow entry for {} it would have {would}", entry.sender)),
             );
-            if !is.is_nothing() {
+            if !is.is_nothing() && case.standing.allows() {
                 all.push(format!(
                     "the allow entry for {} does not pass it: {} is looked for whoever the sender is",
                     entry.sender,

@@ -120,7 +120,7 @@ impl Decision {
 /// Where recipients' rules differ, the strictest counts; what only some of them want deleted or redirected is held.
 pub fn decide(findings: &[Finding], policy: &Policy, who: &Who<'_>) -> Decision {
     let case = Case { policy, who, standing: Standing::of(policy, who), only_note: &policy.only_note };
-    if findings.is_empty() && !matches!(case.standing, Standing::Blocked(_)) {
+    if findings.is_empty() && !matches!(case.standing, Standing::Blocked(_) | Standing::BlockedByRecipient(_)) {
         return Decision::pass(Vec::new());
     }
     let all: Vec<&Finding> = findings.iter().collect();
@@ -174,16 +174,27 @@ pub(crate) enum Standing<'a> {
     /// It would be allowed, and nothing proves that it is who it says.
     Unproven(&'a Entry),
     Blocked(&'a Entry),
+    /// The same by the list of its recipients' own, which counts after the tenant's.
+    AllowedByRecipient(&'a Entry),
+    BlockedByRecipient(&'a Entry),
 }
 
 impl<'a> Standing<'a> {
-    fn of(policy: &'a Policy, who: &Who<'_>) -> Standing<'a> {
-        match (who.direction, policy.lists.of(who.sender, who.now)) {
-            (Direction::Outbound, _) | (_, Listed::No) => Standing::Unknown,
-            (_, Listed::Blocked(entry)) => Standing::Blocked(entry),
-            (_, Listed::Allowed(entry)) if who.proven => Standing::Allowed(entry),
-            (_, Listed::Allowed(entry)) => Standing::Unproven(entry),
+    fn of(policy: &'a Policy, who: &'a Who<'_>) -> Standing<'a> {
+        if who.direction == Direction::Outbound {
+            return Standing::Unknown;
         }
+        match (policy.lists.of(who.sender, who.now), who.personal) {
+            (Listed::Blocked(entry), _) => Standing::Blocked(entry),
+            (Listed::Allowed(entry), _) if who.proven => Standing::Allowed(entry),
+            (_, Listed::Blocked(entry)) => Standing::BlockedByRecipient(entry),
+            (_, Listed::Allowed(entry)) if who.proven => Standing::AllowedByRecipient(entry),
+            (Listed::Allowed(entry), _) | (_, Listed::Allowed(entry)) => Standing::Unproven(entry),
+            (Listed::No, Listed::No) => Standing::Unknown,
+        }
+    }
+    pub(crate) fn allows(self) -> bool {
+        matches!(self, Standing::Allowed(_) | Standing::AllowedByRecipient(_))
     }
 }
 
@@ -227,6 +238,9 @@ impl Weighed<'_> {
             Standing::Blocked(entry) if self.category == Category::BlockedSender => {
                 Some(format!("the sender is on the block list: {}", entry.sender))
             }
+            Standing::BlockedByRecipient(entry) if self.category == Category::BlockedSender => {
+                Some(format!("the sender is on the recipient's own block list: {}", entry.sender))
+            }
             _ => None,
         };
         blocked.into_iter().chain(self.led.iter().map(|f| f.summary.clone())).collect()
@@ -245,17 +259,25 @@ fn rules<'a>(policy: &'a Policy, who: &Who<'_>) -> Vec<Option<&'a Rule>> {
     all
 }
 
-/// An allowed sender's words are not weighed; what harms by itself is.
-fn whoever_sent_it(category: Category) -> bool {
-    matches!(category, Category::Malware | Category::Unscannable | Category::MaliciousUrl)
+/// An allowed sender's words are not weighed; what harms by itself is. What a recipient allows by himself may be a
+/// nuisance and no more: who deceives him he cannot know.
+fn whoever_sent_it(standing: Standing<'_>, category: Category) -> bool {
+    match standing {
+        Standing::AllowedByRecipient(_) => {
+            !matches!(category, Category::Spam | Category::Bulk | Category::AuthenticationFailure)
+        }
+        Standing::Allowed(_) => {
+            matches!(category, Category::Malware | Category::Unscannable | Category::MaliciousUrl)
+        }
+        _ => true,
+    }
 }
 
 fn counted<'a>(case: &Case<'a>, rule: Option<&Rule>, findings: &[&'a Finding]) -> Vec<&'a Finding> {
-    let allowed = matches!(case.standing, Standing::Allowed(_));
     let counts = |f: &&&Finding| {
         !case.only_note.contains(&f.detector)
             && case.policy.rules.action(rule, Kind::of(f.category)) != Action::Deliver
-            && (!allowed || whoever_sent_it(f.category))
+            && whoever_sent_it(case.standing, f.category)
     };
     findings.iter().filter(counts).copied().collect()
 }
@@ -283,6 +305,10 @@ pub(crate) fn weigh<'a>(case: &Case<'a>, rule: Option<&'a Rule>, findings: &[&'a
     if matches!(case.standing, Standing::Blocked(_)) {
         let action = rules.action(rule, Kind::BlockedSender);
         weighed.take(direction, Kind::BlockedSender, action, Category::BlockedSender, &[]);
+    }
+    // kept for him to look at, whatever the tenant does with whom it blocks
+    if matches!(case.standing, Standing::BlockedByRecipient(_)) {
+        weighed.take(direction, Kind::BlockedSender, Action::Hold, Category::BlockedSender, &[]);
     }
     while weighed.measure.verdict == Verdict::Pass {
         let of_rule = |kind| rules.action(rule, kind);

@@ -74,6 +74,7 @@ impl Saved {
             direction: self.direction,
             sender: Sender { envelope: &self.envelope.sender, from: &from, client: self.client },
             recipients: self.envelope.recipients.iter().map(|r| r.address.as_str()).collect(),
+            personal: tenant::Listed::No,
             proven: domain_of(&from).is_some_and(|domain| self.proofs.prove(&domain)),
             members: Some(&ground.members),
             now,

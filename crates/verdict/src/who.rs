@@ -2,7 +2,7 @@
 
 use crate::Proofs;
 use crate::content::urls::site;
-use tenant::{Direction, Members, Sender};
+use tenant::{Direction, Listed, Members, Sender};
 
 /// Beside the findings, all that a decision depends on.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub struct Who<'a> {
     pub direction: Direction,
     pub sender: Sender<'a>,
     pub recipients: Vec<&'a str>,
+    /// What the list of its recipients' own says of the sender; the same for all of them.
+    pub personal: Listed<'a>,
     /// The domain in From is authenticated.
     pub proven: bool,
     /// Of the groups that the policy names; `None`: no group has members.
@@ -21,7 +23,8 @@ pub struct Who<'a> {
 impl Who<'_> {
     /// Somebody for whom the base policy counts.
     pub fn unknown(direction: Direction) -> Who<'static> {
-        Who { direction, sender: Sender::default(), recipients: Vec::new(), proven: false, members: None, now: 0 }
+        let (sender, recipients, personal) = (Sender::default(), Vec::new(), Listed::No);
+        Who { direction, sender, recipients, personal, proven: false, members: None, now: 0 }
     }
 
     /// The people of the tenant; never none, since mail of nobody is judged by the base policy.

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::lifecycle::who;
 use crate::{show, wiring};
 use anyhow::{Result, anyhow, bail};
-use tenant::{Entry, Lists, Pattern, limits};
+use store::Store;
+use tenant::{Entry, Lists, Pattern, Tenant, limits};
 
 /// Of the two lists.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,22 +31,27 @@ impl Which {
     }
 }
 
-pub async fn lists(config: &Config, tenant: &str, blocks: bool, command: ListCommand, json: bool) -> Result<()> {
+pub async fn lists(
+    config: &Config,
+    tenant: &str,
+    user: Option<&str>,
+    blocks: bool,
+    command: ListCommand,
+    json: bool,
+) -> Result<()> {
     let which = if blocks { Which::Block } else { Which::Allow };
     let store = open(config).await?;
     let mut tenant = wiring::find_tenant(&store, tenant).await?;
+    if let Some(user) = user {
+        return of_user(config, &store, &tenant, user, which, command, json).await;
+    }
     let (what, done) = match command {
         ListCommand::List => {
             let list = which.of(&mut tenant.policy.lists);
             return show::print(json, list, || text(which, list));
         }
         ListCommand::Add { sender, note, until } => {
-            let sender = pattern(&sender, &wiring::microsoft_ranges(config)?)?;
-            if note.chars().count() > limits::NOTE_CHARS_MAX || note.contains(char::is_control) {
-                bail!("a note is one line of at most {} letters", limits::NOTE_CHARS_MAX);
-            }
-            let until = until.map(end_of).transpose()?;
-            let entry = Entry { sender, note, until };
+            let entry = entry(config, &sender, note, until)?;
             let what = format!("{}: add {}", which.as_str(), in_words(&entry));
             let added = store.change_tenant(tenant.id, |t| {
                 let list = which.of(&mut t.policy.lists);
@@ -85,6 +91,53 @@ pub async fn lists(config: &Config, tenant: &str, blocks: bool, command: ListCom
     store.put_act(&who(), "lists", Some(tenant.id), &detail).await?;
     let list = which.of(&mut tenant.policy.lists);
     show::print(json, list, || format!("{what}\n{}", text(which, list)))
+}
+
+fn entry(config: &Config, sender: &str, note: String, until: Option<jiff::civil::Date>) -> Result<Entry> {
+    let sender = pattern(sender, &wiring::microsoft_ranges(config)?)?;
+    if note.chars().count() > limits::NOTE_CHARS_MAX || note.contains(char::is_control) {
+        bail!("a note is one line of at most {} letters", limits::NOTE_CHARS_MAX);
+    }
+    Ok(Entry { sender, note, until: until.map(end_of).transpose()? })
+}
+
+/// The list of one user, kept under the first address of the mailbox.
+async fn of_user(
+    config: &Config,
+    store: &Store,
+    tenant: &Tenant,
+    user: &str,
+    which: Which,
+    command: ListCommand,
+    json: bool,
+) -> Result<()> {
+    let Some(mailbox) = store.mailbox_at(tenant.id, user).await? else {
+        bail!("nobody at {} has the address {user}; `posthouse directory find` shows who is there", tenant.display_name)
+    };
+    let (owner, blocks) = (mailbox.address.to_lowercase(), which == Which::Block);
+    let what = match command {
+        ListCommand::List => None,
+        ListCommand::Add { sender, note, until } => {
+            let entry = entry(config, &sender, note, until)?;
+            if !store.put_user_entry(tenant.id, &owner, blocks, &entry).await? {
+                bail!("nothing was changed: a user lists at most {} senders", store::limits::USER_ENTRIES_MAX);
+            }
+            Some(format!("{} of {owner}: add {}", which.as_str(), in_words(&entry)))
+        }
+        ListCommand::Remove { sender } => {
+            let sender: Pattern = sender.parse().map_err(|e: String| anyhow!(e))?;
+            if !store.remove_user_entry(tenant.id, &owner, blocks, &sender).await? {
+                bail!("{sender} is not on the {} of {owner}", which.as_str());
+            }
+            Some(format!("{} of {owner}: remove {sender}", which.as_str()))
+        }
+    };
+    if let Some(what) = &what {
+        store.put_act(&who(), "lists", Some(tenant.id), what).await?;
+    }
+    let mut lists = store.user_lists(tenant.id, &owner).await?;
+    let list = which.of(&mut lists);
+    show::print(json, list, || what.map(|w| w + "\n").unwrap_or_default() + &text(which, list))
 }
 
 /// Every message comes from Microsoft's addresses: an entry of one would be of everybody.

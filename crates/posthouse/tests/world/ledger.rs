@@ -26,7 +26,9 @@ fn counts(said: &Value) -> [u64; 3] {
 }
 
 async fn come_in(world: &World, id: &str, to: &[&String], body: &str) {
-    let raw = format!("From: {PAT}\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\n\r\n{body}\r\n");
+    let raw = format!(
+        "From: {PAT}\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n{body}\r\n"
+    );
     let to: Vec<String> = to.iter().map(|t| (*t).clone()).collect();
     world.door.send_from_internet(PAT, &to, raw.as_bytes(), false).await.unwrap();
     world.door.idle(60).await.unwrap();
@@ -84,12 +86,12 @@ async fn grouped(world: &World) -> (String, String) {
 
 /// A message for each end that one can have; 17 counted once for each recipient.
 async fn traffic(world: &mut World, people: &[&String], left_out: &String) {
-    let eicar = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat();
+    let lie = "<a href=\"https://evil.example/x\">www.mybank.example</a>";
     come_in(world, "forks", people, "x").await;
     come_in(world, "half", &[people[0], left_out], "x").await;
     go_out(world, "out", people[1], &[PAT, "sam@acme.example"]).await;
     for id in ["stays", "freed", "binned"] {
-        come_in(world, id, &[people[0]], &eicar).await;
+        come_in(world, id, &[people[0]], lie).await;
     }
     assert_eq!(world.json(&["held", "release", &held_as(world, "freed")])["released"], true);
     world.json(&["held", "delete", &held_as(world, "binned")]);

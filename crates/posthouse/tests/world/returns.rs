@@ -165,10 +165,10 @@ async fn recipients_refused_beside_others_are_held_and_released() {
 async fn the_parts_of_one_message_share_one_judgement() {
     let world = World::connected().await;
     let people = world.json_directory_addresses().await;
-    let bad = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat();
-    for (id, body) in [("parts-bad", bad.as_str()), ("parts-good", "hello")] {
+    let lie = "<a href=\"https://evil.example/x\">www.mybank.example</a>";
+    for (id, body) in [("parts-bad", lie), ("parts-good", "hello")] {
         let raw = format!(
-            "From: pat@acme.example\r\nTo: all@contoso.example\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\n\r\n{body}\r\n"
+            "From: pat@acme.example\r\nTo: all@contoso.example\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n{body}\r\n"
         );
         for person in &people[5..8] {
             let to = [person.clone()];
@@ -225,10 +225,11 @@ async fn while_the_gateway_is_down_mail_waits_in_exchange() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_message_is_shown_released_and_deleted() {
     let world = World::connected().await;
-    let eicar = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat();
+    let lie = "<a href=\"https://evil.example/x\">www.mybank.example</a>";
     for id in ["held-one", "held-two"] {
-        let raw =
-            format!("From: pat@acme.example\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\n\r\n{eicar}\r\n");
+        let raw = format!(
+            "From: pat@acme.example\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n{lie}\r\n"
+        );
         let to = ["admin@contoso.example".to_owned()];
         world.door.send_from_internet("pat@acme.example", &to, raw.as_bytes(), false).await.unwrap();
         world.door.idle(60).await.unwrap();
@@ -241,7 +242,7 @@ async fn a_held_message_is_shown_released_and_deleted() {
     let (one, two) = (id_of("held-one"), id_of("held-two"));
     let raw = world.command(&["held", "show", &one, "--raw"]).output().unwrap().stdout;
     let raw = String::from_utf8_lossy(&raw).into_owned();
-    assert!(raw.contains(&eicar), "{raw}");
+    assert!(raw.contains(lie), "{raw}");
     assert!(!raw.contains("X-Posthouse-Route"), "a secret rests on the disk");
     assert_eq!(world.json(&["held", "release", &one])["released"], true);
     world.json(&["held", "delete", &two]);

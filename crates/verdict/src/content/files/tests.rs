@@ -10,6 +10,7 @@ fn part<'a>(name: &'a str, octets: &'a [u8]) -> Part<'a> {
     Part {
         content_type: "application/octet-stream".into(),
         file_name: Some(name),
+        content_id: None,
         is_attachment: true,
         kind: Kind::Binary,
         decoded: octets.into(),
