@@ -50,15 +50,15 @@ impl Group {
         self.child.id()
     }
 
-    /// Waits until `what` is so; an error when the program ends before, or after half a minute.
+    /// Waits until `what` is so; an error when the program ends before, or after two minutes: rspamd compiles its rules first, the demo connects a tenant.
     pub fn wait_for(&mut self, mut what: impl FnMut() -> bool) -> Result<()> {
         let began = Instant::now();
         while !what() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended at once with {status}; its words are above, or in its log", self.name);
             }
-            if began.elapsed() > Duration::from_secs(30) {
-                bail!("{} did not come up within 30 s", self.name);
+            if began.elapsed() > Duration::from_secs(120) {
+                bail!("{} did not come up within two minutes", self.name);
             }
             std::thread::sleep(Duration::from_millis(10)); // between two looks at another process
         }

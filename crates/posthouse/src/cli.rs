@@ -486,6 +486,9 @@ pub struct DemoArgs {
     /// End after the table; exit code 0 only if every expectation held.
     #[arg(long)]
     pub exit: bool,
+    /// Start neither clamd nor rspamd.
+    #[arg(long)]
+    pub without_scanners: bool,
     /// Send every file of this folder through as well; outside scanners are then not asked.
     #[arg(long, value_name = "DIR")]
     pub mail: Vec<PathBuf>,

@@ -45,7 +45,7 @@ impl House {
         std::fs::create_dir_all(dir)?;
         let (ready, log) = (dir.join("ready.json"), std::fs::File::create(dir.join("demo.log"))?);
         let mut command = Command::new(posthouse);
-        command.args(["demo", "--ready-file"]).arg(&ready).env("TMPDIR", dir);
+        command.args(["demo", "--without-scanners", "--ready-file"]).arg(&ready).env("TMPDIR", dir);
         command.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
         let mut group = Group::start("posthouse demo", &mut command)?;
         if let Err(e) = group.wait_for(|| ready.exists()) {

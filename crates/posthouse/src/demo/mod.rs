@@ -26,7 +26,7 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     say("starting a simulated Microsoft 365, its outside world, and the gateway …");
     // Debian's rules without names to ask take a third of a second a message: too long for a folder of them
-    let stage = Stage::start(&dir, args.mail.is_empty()).await?;
+    let stage = Stage::start(&dir, args.mail.is_empty() && !args.without_scanners).await?;
     let report = perform(&stage, &args).await?;
     println!("\n{}", report.table());
     if let Some(file) = &args.report {
