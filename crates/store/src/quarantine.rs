@@ -130,8 +130,8 @@ impl Store {
             .fetch_optional(&self.read)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let done: Option<String> = row.try_get("done")?;
-        Ok(done.map(|done| Ok::<_, StoreError>(Claim::Used(from_millis(row.try_get("at")?), done))).transpose()?)
+        let Some(done) = row.try_get::<Option<String>, _>("done")? else { return Ok(None) };
+        Ok(Some(Claim::Used(from_millis(row.try_get("at")?), done)))
     }
 
     /// What became of it; `None` gives it back, since nothing was done.
