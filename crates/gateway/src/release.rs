@@ -130,7 +130,7 @@ async fn give_back(house: &House, id: &str, by: By<'_>) -> Result<Reply, Gateway
         is_probe: hold.probe,
         visits: journey.as_ref().map_or(1, |j| j.visits),
         null_sender: hold.envelope.is_null_sender(),
-        is_suspicious: journey.as_ref().is_none_or(|j| !j.findings.is_empty() || !j.judged),
+        is_suspicious: journey.as_ref().is_none_or(|j| verdict::is_suspicious(&j.findings) || !j.judged),
         marks: marks_of(hold, by),
     };
     let wanted = edits::wanted(house, &case);

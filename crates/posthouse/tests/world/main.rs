@@ -20,6 +20,7 @@ mod observe;
 mod policy;
 mod preview;
 mod promises;
+mod quarantine;
 mod renewal;
 mod returns;
 mod rules;
