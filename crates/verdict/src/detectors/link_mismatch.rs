@@ -10,7 +10,7 @@ pub const DETECTOR: Detector = Detector {
     title: "Link that lies about its target",
     category: Category::Phishing,
     severity: Severity::Suspicious,
-    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote, of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to the sender's own site, to a known counting service or to a site that stands behind links of several names or behind four different\naddresses (60 where a well-known name or one of the tenant's is shown). Text that is not a web address is not judged, nor is a shortened one.",
+    prose: "An HTML link whose visible text is itself a web address of one organisation while the link leads to another one's. Sites\nare compared by registrable domain (public suffix list; below onmicrosoft.com, sharepoint.com and the like by the customer's\nlabel), and the link inside a security service's rewritten one is judged, not the rewriter. Who counts clicks deceives nobody: only a\nnote, of no points when the site that is shown is proven to be the sender's own (DMARC, DKIM), of 30 when it is the one From claims, of\n40 when the link goes to the sender's own site, to a known counting service or to a site that stands behind links of several names or behind four different\naddresses (60 where a well-known name, one of the tenant's or a page to sign in at is shown). Text that is not a web address is not judged, nor is a shortened one.",
     look,
 };
 
@@ -19,6 +19,8 @@ const FINDINGS_MAX: usize = 20;
 const CLAIMED_POINTS: u32 = 30;
 const COUNTED_POINTS: u32 = 40;
 const NAMED_POINTS: u32 = 60;
+/// In the path of a page to sign in at.
+const SIGN_IN_PAGES: [&str; 6] = ["login", "log-in", "logon", "signin", "sign-in", "anmelden"];
 /// One site behind so many different addresses counts clicks.
 const COUNTED_ADDRESSES: usize = 4;
 
@@ -93,11 +95,18 @@ fn judge(evidence: &Evidence<'_>, lie: &Lie<'_>, others: bool) -> Finding {
     } else if whose::claimed(evidence).contains(&lie.claimed) && !is_named {
         CLAIMED_POINTS
     } else if others || is_senders || known::is_counter(&lie.site) {
-        if is_named { NAMED_POINTS } else { COUNTED_POINTS }
+        if is_named || shows_sign_in(lie.text) { NAMED_POINTS } else { COUNTED_POINTS }
     } else {
         return Finding::suspicious(&DETECTOR, summary, details);
     };
     Finding::note(&DETECTOR, points, summary, details)
+}
+
+/// Newsletters show where they lead as a name; whoever spells out another's page to sign in at wants it believed.
+fn shows_sign_in(text: &str) -> bool {
+    let path = text.split_once("://").map_or(text, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
+    let path = path.to_ascii_lowercase();
+    SIGN_IN_PAGES.iter().any(|word| path.contains(word))
 }
 
 /// The site behind a well-known one that leads on to any: calendars put Google's before every link.
