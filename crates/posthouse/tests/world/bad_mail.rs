@@ -70,7 +70,7 @@ async fn bad_mail_makes_its_journey_unaltered() {
 async fn journeyed(world: &World, to: &String, name: &str, sender: &str, raw: &[u8]) {
     let sent = world.door.send_from_internet(sender, std::slice::from_ref(to), raw, false).await;
     sent.unwrap_or_else(|e| panic!("{name}: {e:#}"));
-    if !world.door.idle(120).await.unwrap() {
+    if !world.door.idle(300).await.unwrap() {
         panic!("{name}: no rest: {}", world.door.get("/queue", &[]).await.unwrap());
     }
     let wire: Vec<WireCopy> = world.door.wire().await.unwrap().into_iter().filter(|w| w.sender == sender).collect();
