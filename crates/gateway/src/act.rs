@@ -12,7 +12,7 @@ use crate::limits;
 use crate::metrics::Stored;
 use crate::receive::Received;
 use aws_lc_rs::digest::{SHA256, digest};
-use mail::{Edit, Envelope, Message, Pieces, Recipient};
+use mail::{Edit, Envelope, Message, Pieces, Recipient, Replacement};
 use std::sync::Arc;
 use store::{HoldReason, NewHold};
 use tenant::{Direction, HEADER_ID, HEADER_PASS, HEADER_PREFIX, HEADER_PROBE, HEADER_VERDICT, Tenant};
@@ -32,6 +32,9 @@ pub(crate) struct WayBack {
     /// What was edited, and what was not and why.
     pub edits: Vec<String>,
     pub envelope: Envelope,
+    /// What was decided and taken out, for those, too, who get it later.
+    pub marks: verdict::Marks,
+    pub taken_out: Vec<Replacement>,
     /// Who gets it instead of whom it was for.
     pub redirected_to: Option<String>,
 }
@@ -74,11 +77,12 @@ pub(crate) async fn act(
             told.extend(wanted.left);
             let (envelope, redirected_to) = redirected(received, &decided.decision);
             told.extend(redirected_to.as_ref().map(|to| format!("redirected to {to}")));
-            Ok(Action::HandBack(WayBack { raw, edits: told, envelope, redirected_to }))
+            let (marks, taken_out) = (decided.decision.marks, decided.replacements.clone());
+            Ok(Action::HandBack(WayBack { raw, edits: told, envelope, marks, taken_out, redirected_to }))
         }
         Verdict::Hold => {
             let hold = judged(attributed, received, message, received.envelope.clone(), decided, &decided.decision);
-            let held = hold_it(house, &hold, received).await;
+            let held = hold_it(house, &hold, received, &[]).await;
             held.map(Action::Held).map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))
         }
         Verdict::Reject => Ok(Action::Rejected),
@@ -111,7 +115,7 @@ pub(crate) async fn set_apart(
             // what they may do with it is theirs alone
             hold.key += "-own-list";
         }
-        let id = hold_it(house, &hold, received).await;
+        let id = hold_it(house, &hold, received, &[]).await;
         held = Some(id.map_err(|fault| Stop::of(&fault, Some(attributed.id()), &received.id))?);
     }
     Ok((Arc::new(Received { envelope: rest, ..Received::clone(received) }), held))
@@ -243,12 +247,20 @@ pub(crate) fn new_hold(
 }
 
 /// Secrets that rode on the message do not rest on the disk: our own fields are taken off, and put on again at release.
-pub(crate) async fn hold_it(house: &House, hold: &NewHold, received: &Received) -> Result<String, Fault> {
+/// What was taken out for others who have it already comes to nobody later either.
+pub(crate) async fn hold_it(
+    house: &House,
+    hold: &NewHold,
+    received: &Received,
+    taken_out: &[Replacement],
+) -> Result<String, Fault> {
     let by = received.deadlines();
     // where some have it already, being late is better than a second copy for them
     let due = if hold.reason == HoldReason::Judged { by.commands } else { by.end_of_data };
     let raw = &received.raw;
-    let bare = mail::apply(raw, &[own_fields_away(hold.probe)]);
+    let mut kept = vec![own_fields_away(hold.probe)];
+    kept.extend((!taken_out.is_empty()).then(|| Edit::Replace(taken_out.to_vec())));
+    let bare = mail::apply(raw, &kept);
     let holding = house.metrics.stored(Stored::Hold, house.store.hold(hold, &bare));
     match tokio::time::timeout_at(due.into(), holding).await {
         Ok(held) => held.map_err(|e| Fault::Store(e.to_string())),

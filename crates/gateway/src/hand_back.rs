@@ -47,7 +47,6 @@ pub(crate) async fn hand_back(
     received: &Received,
     message: &Message,
     way: &WayBack,
-    marks: verdict::Marks,
 ) -> HandedBack {
     let (tenant, id) = (attributed.id(), &received.id);
     let said = match offer(house, &attributed.connected, &way.envelope, &way.raw, &received.deadlines()).await {
@@ -82,7 +81,7 @@ pub(crate) async fn hand_back(
         done.result = all_refused(&said, tenant, id);
         return done;
     }
-    match hold_the_rest(house, attributed, received, message, (&said, &left), marks).await {
+    match hold_the_rest(house, attributed, received, message, (&said, &left), way).await {
         Ok(held) => {
             done.held = Some(held);
             done.result = Ok(Ended { outcome: Outcome::PartlyHeld, reply: replies::taken(id) });
@@ -107,7 +106,7 @@ async fn held_instead(
         format!("it was to be redirected to {to}, and Exchange Online does not take mail for that address: {said}");
     let envelope = received.envelope.clone();
     let hold = new_hold(attributed, received, message, envelope, HoldReason::Judged, vec![why.clone()]);
-    match hold_it(house, &hold, received).await {
+    match hold_it(house, &hold, received, &[]).await {
         Ok(held) => {
             let (tenant, subject) = (Some(attributed.id()), "mail cannot be redirected".to_owned());
             let text = format!("journey {}: {why}. It is held; change redirect_to of the policy", received.id);
@@ -127,15 +126,15 @@ async fn hold_the_rest(
     received: &Received,
     message: &Message,
     (said, left): (&[Said], &[usize]),
-    marks: verdict::Marks,
+    way: &WayBack,
 ) -> Result<String, Fault> {
     let address = |n: usize| &received.envelope.recipients[n].address;
     let why = left.iter().map(|n| format!("{}: {}", address(*n), said[*n].reply())).collect();
     let recipients = left.iter().map(|n| received.envelope.recipients[*n].clone()).collect();
     let envelope = Envelope { recipients, ..received.envelope.clone() };
     let (reason, tenant) = (reason_of(left.iter().map(|n| &said[*n])), attributed.id());
-    let hold = NewHold { marks, ..new_hold(attributed, received, message, envelope, reason, why) };
-    let held = hold_it(house, &hold, received).await?;
+    let hold = NewHold { marks: way.marks, ..new_hold(attributed, received, message, envelope, reason, why) };
+    let held = hold_it(house, &hold, received, &way.taken_out).await?;
     if let Some(fault) = left.iter().find_map(|n| said[*n].fault()) {
         house.raise(&Stop::of(&fault, Some(tenant), &received.id).alert).await;
     }

@@ -59,10 +59,8 @@ pub(crate) async fn journey(house: &Arc<House>, received: &Arc<Received>, log: &
         Action::Deleted => Ok(Ended { outcome: Outcome::Deleted, reply: replies::taken(&received.id) }),
         Action::HandBack(way) => {
             log.entry.edits.clone_from(&way.edits);
-            let marks = decided.decision.marks;
-            log.step("hand back", pin!(hand_back(house, &attributed, &received, &message, &way, marks)))
-                .await
-                .finish(&mut log.entry)
+            let back = log.step("hand back", pin!(hand_back(house, &attributed, &received, &message, &way))).await;
+            back.finish(&mut log.entry)
         }
     }?;
     notify(house, &attributed, &received, &message, &decided.decision, ended.outcome);

@@ -195,3 +195,45 @@ async fn attachments_are_stripped_mail_is_redirected_and_people_are_told() {
     assert!(held[0]["why"][0].as_str().unwrap().contains("nobody-there@contoso.example"), "{held}");
     assert_eq!(held[0]["envelope"]["recipients"][0]["address"], ANNA);
 }
+
+/// What was taken out of a message comes to nobody later either: one recipient is refused for now and gets it by release.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stripped_stays_out_for_those_who_get_it_later() {
+    let mut world = World::connected().await;
+    with_arc_key(&mut world).await;
+    let users = world.json_directory_addresses().await;
+    let ben = users.iter().find(|u| *u != ANNA).unwrap().clone();
+    set(&world, "[base]\nmalware = \"strip\"\n");
+    let mut n = 0;
+    until("the policy is known", async || {
+        n += 1;
+        let id = format!("virus-{n}");
+        send(&world, "pat@acme.example", "Pat", ANNA, &id, &with_attachment("<p>hello</p>")).await;
+        journey(&world, &id)["outcome"] == "handed_back"
+    })
+    .await;
+    let busy = serde_json::json!({"door": "smtp_rcpt", "matching": format!("{ben} && peer=127.0.50.1"), "answer": "450 4.2.1 Mailbox busy", "times": 1});
+    world.door.post("/faults", busy).await.unwrap();
+    let raw = format!(
+        "From: Pat <pat@acme.example>\r\nTo: {ANNA}, {ben}\r\nSubject: both\r\nMessage-ID: <both@acme.example>\r\nMIME-Version: 1.0\r\n{}",
+        with_attachment("<p>both</p>")
+    );
+    let both = [ANNA.to_owned(), ben.clone()];
+    world.door.send_from_internet("pat@acme.example", &both, raw.as_bytes(), false).await.unwrap();
+    world.door.idle(60).await.unwrap();
+    assert_eq!(journey(&world, "both")["outcome"], "partly_held");
+    let held = world.json(&["held", "list"]);
+    let waiting = held.as_array().unwrap().iter().find(|h| h["subject"] == "both").unwrap();
+    assert_eq!(waiting["reason"], "refused_for_now", "{held}");
+    let kept = world.command(&["held", "show", "--raw", waiting["id"].as_str().unwrap()]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&kept.stdout).contains("name=a.com"), "the virus waits here");
+    world.json(&["held", "release", waiting["id"].as_str().unwrap()]);
+    world.door.idle(60).await.unwrap();
+    for address in [ANNA, &ben] {
+        let raw = arrived(&world, address, false, "both@").await.unwrap();
+        let parsed = MessageParser::new().parse(raw.as_bytes()).unwrap();
+        assert_eq!(parsed.body_html(0).unwrap().trim(), "<p>both</p>");
+        let names: Vec<_> = parsed.attachments().map(|a| a.attachment_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["attachment-removed-1.txt"], "{address}");
+    }
+}
