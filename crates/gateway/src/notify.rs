@@ -2,21 +2,20 @@
 //! leg, or an alert. Mail never waits for it; what cannot be told is an alert. It cannot loop: it carries the mark of what
 //! was checked, nobody reads at its sender's address, and of a notice nobody is notified.
 
-use crate::act::{Marks, date, own_fields};
+use crate::act::date;
 use crate::attribute::Attributed;
 use crate::house::{House, NewAlert};
 use crate::limits;
 use crate::receive::Received;
-use crate::returns::offer;
+use crate::release::Desk;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mail::{Envelope, Message};
-use smtp::Deadlines;
+use mail::Message;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use store::{AlertKind, Outcome};
-use tenant::{ALERT, Direction, NOTICE_SENDER, TenantId};
+use tenant::{ALERT, NOTICE_SENDER, TenantId};
 use verdict::{Decision, Verdict};
 
 /// What was told in the last hour: when, and of which message to whom.
@@ -100,32 +99,19 @@ fn too_many(house: &Arc<House>, tenant: TenantId) {
 }
 
 fn send(house: &Arc<House>, attributed: &Attributed, received: &Received, who: &str, subject: &str, text: &str) {
-    let (house, connected, who) = (house.clone(), attributed.connected.clone(), who.to_owned());
-    let (id, tenant) = (received.id.clone(), attributed.id());
-    let marks = Marks {
-        tenant: &connected.tenant,
-        direction: Direction::Inbound,
-        id: &id,
-        verdict: "notice",
-        keep_probe: false,
-    };
     // nobody reads there, and who measures the tenant's mail knows it by this name
-    let from = format!("{NOTICE_SENDER}@{}", connected.tenant.connector_domain);
-    let now = date(jiff::Timestamp::now());
-    let trace = format!("by {} (Posthouse) id {id}; {now}", house.settings.hostname);
-    let raw = mail::apply(&written(&from, &who, subject, text, &id, &now).into(), &own_fields(&marks, &trace));
+    let from = format!("{NOTICE_SENDER}@{}", attributed.tenant().connector_domain);
+    let raw = written(&from, who, subject, text, &received.id, &date(jiff::Timestamp::now()));
+    let (house, who, id, tenant) = (house.clone(), who.to_owned(), received.id.clone(), attributed.id());
     tokio::spawn(async move {
-        let envelope = Envelope::new(from, [who.clone()]);
-        let said = offer(&house, &connected, &envelope, &raw, &Deadlines::usual()).await;
-        let why = match said {
-            Ok(said) => said.iter().find(|s| !s.reply().is_success()).map(|s| s.reply().to_string()),
-            Err(fault) => Some(fault.alert().2),
+        let why = match Desk::of(house.clone()).send(tenant, &who, raw.into()).await {
+            Ok(reply) if reply.is_success() => return,
+            Ok(reply) => reply.to_string(),
+            Err(e) => e.to_string(),
         };
-        if let Some(why) = why {
-            let text = format!("journey {id}: {who} was to be notified of it and was not: {why}");
-            let subject = "a notice was not taken".to_owned();
-            house.raise(&NewAlert { kind: AlertKind::Policy, tenant: Some(tenant), subject, text }).await;
-        }
+        let text = format!("journey {id}: {who} was to be notified of it and was not: {why}");
+        let subject = "a notice was not taken".to_owned();
+        house.raise(&NewAlert { kind: AlertKind::Policy, tenant: Some(tenant), subject, text }).await;
     });
 }
 
