@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mail::{Banner, Edit};
 use mail_auth::dkim::DkimSigner;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use store::{Store, ZoneRecord};
@@ -44,7 +44,7 @@ async fn world(pem: &str) -> World {
     let record =
         ZoneRecord { tenant: None, name: other.record_name.clone(), kind: "TXT".into(), value: other.record.clone() };
     store.put_zone_record(&record).await.unwrap();
-    let port: SocketAddr = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = SocketAddr::from(([127, 0, 0, 1], engines::started::free_port()));
     let own = rcgen::generate_simple_self_signed(vec!["gw.seal.example".to_owned()]).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(own.cert.der().clone()).unwrap();

@@ -17,7 +17,7 @@ pub async fn with_arc_key(world: &mut World) {
     world.restart_gateway().await;
 }
 
-async fn send(world: &World, id: &str, rest: &str) {
+pub async fn send(world: &World, id: &str, rest: &str) {
     let raw = format!(
         "From: Pat <pat@acme.example>\r\nTo: {TO}\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\nMIME-Version: 1.0\r\n{rest}"
     );
@@ -25,7 +25,7 @@ async fn send(world: &World, id: &str, rest: &str) {
     world.door.idle(60).await.unwrap();
 }
 
-async fn delivered(world: &World, address: &str, outside: bool, id: &str) -> String {
+pub async fn delivered(world: &World, address: &str, outside: bool, id: &str) -> String {
     let all = world.door.mailbox(address, outside).await.unwrap();
     let found = all.iter().find(|m| m.message_id.contains(id)).unwrap_or_else(|| panic!("{id} is not at {address}"));
     String::from_utf8_lossy(&found.raw).into_owned()

@@ -22,8 +22,8 @@ fn clamd(at: &str, more: &str) -> String {
 }
 
 /// An address at which nobody is yet.
-async fn nowhere() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+fn nowhere() -> String {
+    format!("127.0.0.1:{}", engines::started::free_port())
 }
 
 /// Says of everything that it is clean, as clamd does, and counts what it was asked but for Posthouse's own question.
@@ -85,7 +85,7 @@ fn shown(world: &World) -> (Value, i32) {
 /// The tenant refuses the unjudged: mail waits at Exchange Online until the scanner is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scanner_that_is_needed_and_down_has_mail_wait() {
-    let at = nowhere().await;
+    let at = nowhere();
     let world = configured(&clamd(&at, "")).await;
     send(&world, "waits", TO, "hello").await;
     let queue: Value = world.door.get("/queue", &[]).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_scanner_that_is_needed_and_down_has_mail_wait() {
 /// Whatever the tenant chose: marked as unjudged, and told so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scanner_that_may_be_missing_lets_mail_pass_marked() {
-    let at = nowhere().await;
+    let at = nowhere();
     let world = configured(&clamd(&at, "on_fault = \"pass\"")).await;
     send(&world, "passes", TO, "hello").await;
     let seen = arrived(&world, "passes").await;

@@ -1,6 +1,6 @@
 //! Rewritten links, from the message to the page and back: a click is checked by what is known when it happens.
 
-use crate::edits::with_arc_key;
+use crate::edits::{self, delivered, with_arc_key};
 use crate::harness::{World, until};
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ const TO: &str = "admin@contoso.example";
 async fn with_page(world: &mut World) -> (String, std::path::PathBuf) {
     let list = world.config.with_file_name("bad.txt");
     std::fs::write(&list, "nobody.example\n").unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = engines::started::free_port();
     let public = format!("http://127.0.0.1:{port}");
     let before = std::fs::read_to_string(&world.config).unwrap();
     let more = format!(
@@ -23,17 +23,7 @@ async fn with_page(world: &mut World) -> (String, std::path::PathBuf) {
 }
 
 async fn send(world: &World, id: &str, body: &str) {
-    let raw = format!(
-        "From: Pat <pat@acme.example>\r\nTo: {TO}\r\nSubject: {id}\r\nMessage-ID: <{id}@acme.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n{body}\r\n"
-    );
-    world.door.send_from_internet("pat@acme.example", &[TO.into()], raw.as_bytes(), false).await.unwrap();
-    world.door.idle(60).await.unwrap();
-}
-
-async fn delivered(world: &World, address: &str, outside: bool, id: &str) -> String {
-    let all = world.door.mailbox(address, outside).await.unwrap();
-    let found = all.iter().find(|m| m.message_id.contains(id)).unwrap_or_else(|| panic!("{id} is not at {address}"));
-    String::from_utf8_lossy(&found.raw).into_owned()
+    edits::send(world, id, &format!("Content-Type: text/html\r\n\r\n{body}\r\n")).await;
 }
 
 /// Every link of a message that leads to our page.

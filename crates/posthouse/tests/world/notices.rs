@@ -124,7 +124,7 @@ async fn syslog_tcp() -> (Arc<Mutex<String>>, SocketAddr) {
 }
 
 fn closed_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    engines::started::free_port()
 }
 
 /// Raises the alert that a stranger at `127.0.0.<last>` wants to hand us mail.
